@@ -1,0 +1,119 @@
+# Copyright (c) 2026 The apiops.tyk_redis contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""Hand the role of one primary over to its best replica. Everything here talks to servers."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import parse_cluster_nodes
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
+    Address,
+    RedisConnection,
+    RedisProblem,
+)
+
+POLL_SECONDS = 0.05
+# A server gives a manual failover up after five seconds (CLUSTER_MF_TIMEOUT in its source).
+ATTEMPT_SECONDS = 6.0
+
+
+class FailoverError(Exception):
+    """The role could not be handed over."""
+
+
+class Failover:
+    """Hands the role of one instance over.
+
+    Args:
+        address: the instance that may be a primary.
+        connect: opens a connection to an address.
+        timeout: seconds for the whole.
+    """
+
+    def __init__(self, address: Address, connect: t.Callable[[Address], RedisConnection], timeout: float) -> None:
+        self._address = address
+        self._connect = connect
+        self._deadline = time.monotonic() + timeout
+
+    def successor(self) -> tuple[bool, Address | None]:
+        """Whether the instance has a role to hand over, and the replica in sync that would take it."""
+        with self._connect(self._address) as instance:
+            if "cluster_enabled:1" not in instance.call("INFO", "cluster"):
+                return False, None
+            nodes = parse_cluster_nodes(instance.call("CLUSTER", "NODES"))
+        myself = next(node for node in nodes if "myself" in node.flags)
+        if "master" not in myself.flags or not myself.slots:
+            return False, None
+        candidates = []
+        for node in nodes:
+            if node.primary_id != myself.node_id or node.flags & {"fail", "fail?", "handshake", "noaddr"}:
+                continue
+            replica = Address(node.host, node.port)
+            offset = self._offset_in_sync(replica)
+            if offset is not None:
+                candidates.append((-offset, replica))
+        return True, min(candidates)[1] if candidates else None
+
+    def hand_over(self, replica: Address) -> None:
+        """Let the replica take over, and wait until the instance follows it.
+
+        Raises:
+            FailoverError: it did not happen in time.
+        """
+        with self._connect(replica) as successor:
+            while True:
+                successor.call("CLUSTER", "FAILOVER")
+                if self._becomes_primary(successor):
+                    break
+                if time.monotonic() > self._deadline:
+                    raise FailoverError(
+                        f"{replica} did not take over from {self._address} in time. Nothing was stopped. A majority of"
+                        " the primaries must vote, and they refuse a vote for the same primary within twice the node"
+                        " timeout: look into the replica's log, wait, and run again."
+                    )
+        while not self._follows(replica):
+            if time.monotonic() > self._deadline:
+                raise FailoverError(
+                    f"{replica} has taken over from {self._address}, but the latter does not follow it yet."
+                    " Look into both logs, and run again when its master_link_status is up."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _offset_in_sync(self, replica: Address) -> int | None:
+        try:
+            with self._connect(replica) as connection:
+                info = _fields(connection.call("INFO", "replication"))
+        except RedisProblem:
+            # A replica that cannot be asked cannot take over either; the others may.
+            return None
+        if info.get("master_link_status") != "up" or info.get("master_sync_in_progress") != "0":
+            return None
+        return int(info["slave_repl_offset"])
+
+    def _becomes_primary(self, successor: RedisConnection) -> bool:
+        attempt_ends = min(self._deadline, time.monotonic() + ATTEMPT_SECONDS)
+        while time.monotonic() < attempt_ends:
+            if successor.call("ROLE")[0] == "master":
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def _follows(self, replica: Address) -> bool:
+        with self._connect(self._address) as instance:
+            info = _fields(instance.call("INFO", "replication"))
+        return (
+            info.get("role") == "slave"
+            and info.get("master_host") == replica.host
+            and info.get("master_port") == str(replica.port)
+            and info.get("master_link_status") == "up"
+        )
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The apiops.tyk_redis contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_failover
+short_description: Hand the role of a Redis Cluster primary over to a replica
+version_added: 0.1.0
+description:
+  - For the moment before an instance is stopped or restarted. When the instance is a primary with slots, its best replica takes over by
+    C(CLUSTER FAILOVER), which loses no acknowledged write.
+  - Does nothing when the instance is a replica, a primary without slots, or not in cluster mode.
+  - When no replica can take over, nothing is changed and RV(alone) is V(true), so that the caller decides.
+author:
+  - The apiops.tyk_redis contributors (@apiops)
+extends_documentation_fragment:
+  - apiops.tyk_redis._attributes
+  - apiops.tyk_redis._redis_connection
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  address:
+    description:
+      - The IP address of the instance.
+    type: str
+    required: true
+  port:
+    description:
+      - The port of the instance.
+    type: int
+    default: 6379
+  timeout:
+    description:
+      - Seconds to wait until the replica has taken over and the instance follows it.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Make sure that this instance is no primary before it is stopped
+  apiops.tyk_redis.redis_failover:
+    address: 192.0.2.11
+    username: tyk-redis-admin
+    password: "{{ vault_tyk_redis_admin_password }}"
+"""
+
+RETURN = r"""
+alone:
+  description: Whether the instance is a primary with slots and no replica can take over.
+  type: bool
+  returned: success
+  sample: false
+successor:
+  description: The C(address:port) of the replica that took over, or would in check mode. Empty when none did.
+  type: str
+  returned: success
+  sample: 192.0.2.14:6379
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._failover import Failover, FailoverError
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
+    HAS_REDIS,
+    REDIS_IMPORT_ERROR,
+    Address,
+    Credentials,
+    RedisConnection,
+    RedisProblem,
+    Tls,
+)
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    params = module.params
+    tls = None
+    if params["tls"]:
+        tls = Tls(
+            ca_file=params["tls_ca_file"],
+            cert_file=params["tls_cert_file"],
+            key_file=params["tls_key_file"],
+            verify=params["tls_verify_peer"],
+        )
+    credentials = Credentials(params["username"], params["password"])
+
+    def connect(address: Address) -> RedisConnection:
+        return RedisConnection(address, credentials=credentials, tls=tls)
+
+    failover = Failover(Address(params["address"], params["port"]), connect, params["timeout"])
+    has_role, replica = failover.successor()
+    if replica is not None and not module.check_mode:
+        failover.hand_over(replica)
+    return {
+        "changed": replica is not None,
+        "alone": has_role and replica is None,
+        "successor": "" if replica is None else str(replica),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 6379},
+            "timeout": {"type": "int", "default": 60},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "tls": {"type": "bool", "default": False},
+            "tls_ca_file": {"type": "path"},
+            "tls_cert_file": {"type": "path"},
+            "tls_key_file": {"type": "path", "no_log": False},
+            "tls_verify_peer": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_REDIS:
+        module.fail_json(msg=missing_required_lib("redis"), exception=REDIS_IMPORT_ERROR)
+    try:
+        result = run(module)
+    except (FailoverError, RedisProblem) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
