@@ -14,6 +14,8 @@ label=io.github.apiops.tyk_redis=lab
 packages=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,procps,ca-certificates
 
 # The mirror, apt settings and certificate authorities of this machine: what works here works in the hosts as well.
+# The words in brackets are for apt, not for the shell.
+# shellcheck disable=SC2016
 repository() {
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Label: $1" | head -n 1
 }
