@@ -1,0 +1,95 @@
+# Everything runs inside this folder (.cache) and in containers, networks and images named apiops-tyk-redis-*.
+# Needs: a Debian with git, make, Python 3.11 or later, and root.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+HOST ?= redis1
+SCENARIO ?= default
+BIN := $(CURDIR)/.cache/venv/bin
+export PATH := $(BIN):$(CURDIR)/.cache/bin:$(PATH)
+
+# redis-tools carries the server's binary as well; the package redis-server would start a service on this machine.
+PACKAGES := ca-certificates iproute2 iptables mmdebstrap netavark openssh-client podman python3-venv redis-tools runc shellcheck
+REQUIREMENTS := $(wildcard tests/requirements.txt tests/integration/requirements.txt)
+
+.PHONY: help
+help: ## list the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
+	  | while read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: tools ## make ten local hosts, run playbooks/site.yml and playbooks/verify.yml on them, leave them up
+	@python tests/demo.py
+
+.PHONY: test
+test: tools ## run everything that CI checks (SUITES="ruff units" for some of it)
+	@python tests/run_suites.py $(SUITES)
+
+.PHONY: shell
+shell: ## open a shell on a host of the demo: make shell HOST=redis1
+	@podman container exists apiops-tyk-redis-demo-$(HOST) || { echo 'There is no demo host $(HOST). The demo has:'; \
+	  podman ps --format '{{.Names}}' --filter name=^apiops-tyk-redis-demo- | sed 's/^apiops-tyk-redis-demo-/  /'; exit 1; } >&2
+	@podman exec --interactive $$([ -t 0 ] && echo --tty) apiops-tyk-redis-demo-$(HOST) bash --login
+
+.PHONY: lint
+lint: tools ## run the linters and type checks only
+	@python tests/run_suites.py ruff mypy yamllint ansible-lint shellcheck changelog docs
+
+.PHONY: unit
+unit: tools ## run the unit tests only
+	@python tests/run_suites.py units
+
+.PHONY: integration
+integration: tools ## run the module tests against real Redis and Valkey servers only
+	@python tests/run_suites.py integration
+
+.PHONY: molecule
+molecule: tools ## run one molecule scenario: make molecule SCENARIO=debian13
+	@python tests/run_suites.py artefact molecule-$(SCENARIO)
+
+.PHONY: format
+format: tools ## rewrite the Python code in the project's format
+	@ruff check --fix --quiet . ; ruff format .
+
+.PHONY: artefact
+artefact: tools ## build the collection and install it into .cache/artefact/collections
+	@python tests/artefact.py .cache/artefact
+
+.PHONY: tools
+tools: .cache/stamps/packages .cache/stamps/venv ## install what all the others need: Debian packages and a Python environment
+
+.cache/stamps/packages: Makefile
+	@missing=; for package in $(PACKAGES); do \
+	  dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "These Debian packages are needed, and only root can install them:$$missing" >&2; exit 1; }; \
+	  echo "Installing Debian packages:$$missing"; \
+	  apt-get update --quiet=2 && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing || exit 1; \
+	fi
+	@mkdir -p .cache/bin .cache/stamps
+	@ln -sf /usr/bin/redis-check-rdb .cache/bin/redis-server
+	@touch $@
+
+# A `python3` on the PATH may be a version manager's dead shim, or lack a module: only one that works counts.
+.cache/stamps/venv: $(REQUIREMENTS) .cache/stamps/packages
+	@for candidate in python3.11 python3.12 python3.13 python3 /usr/bin/python3 none; do \
+	  "$$candidate" -c 'import sys, ssl, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && break; done; \
+	[ "$$candidate" != none ] || { echo 'No working Python 3.11, 3.12 or 3.13 was found.' >&2; exit 1; }; \
+	echo "Installing the Python tools into .cache/venv, with $$candidate"; \
+	"$$candidate" -m venv .cache/venv && \
+	.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$(REQUIREMENTS),--requirement $(file))
+	@touch $@
+
+.PHONY: clean
+clean: ## remove every trace: the demo's and the tests' hosts, networks and images, and .cache
+	@if command -v podman >/dev/null; then \
+	  ours='--filter name=^apiops-tyk-redis- --filter label=io.github.apiops.tyk_redis=lab'; \
+	  for name in $$(podman ps --all --format '{{.Names}}' $$ours); do podman rm --force --time 0 "$$name" >/dev/null && echo "removed host $$name"; done; \
+	  for name in $$(podman network ls --format '{{.Name}}' $$ours); do podman network rm "$$name" >/dev/null && echo "removed network $$name"; done; \
+	  for name in $$(podman images --format '{{.Repository}}:{{.Tag}}' --filter 'reference=localhost/apiops-tyk-redis-*' --filter label=io.github.apiops.tyk_redis=lab); do \
+	    podman rmi "$$name" >/dev/null && echo "removed image $$name"; done; \
+	fi
+	@rm -rf .cache .ansible tests/output .ruff_cache .mypy_cache .pytest_cache .hypothesis
