@@ -28,6 +28,17 @@ SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCENARIOS = ("default", "debian11", "debian13")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
+# A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
+# paths must be short.
+COMMON = {
+    "ANSIBLE_HOME": str(CACHE / "ansible"),
+    "ANSIBLE_NOCOWS": "1",
+    "ANSIBLE_SSH_CONTROL_PATH_DIR": "~/.ansible/cp",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+# What ansible-test says as it begins one of its sanity tests, and what it says at the end about those that failed.
+SANITY = re.compile(r'^Running sanity test "[^"]+".*$', re.M)
+SANITY_FAILED = re.compile(r"The (\d+) sanity test\(s\) listed below")
 # The last line that pytest prints, for instance "==== 3 failed, 40 passed, 1 skipped in 2.31s ====".
 SUMMARY = re.compile(r"^=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran)\b.*) in [\d.:]+.*=+$")
 
@@ -40,7 +51,7 @@ class Suite:
     commands: list[list[str]]
     folder: Path = ROOT
     environment: dict[str, str] = field(default_factory=dict)
-    # Whether the commands run pytest, whose tests are then counted one by one.
+    # Whether the commands run pytest or sanity tests, which are then counted one by one.
     counted: bool = False
 
 
@@ -68,6 +79,8 @@ def tracked_files() -> list[str]:
 def copy_tree() -> None:
     """Lay the working tree out as ansible-test wants it: a real folder ansible_collections/NAMESPACE/NAME."""
     shutil.rmtree(TREE, ignore_errors=True)
+    # ansible-test asks git for the files, and the repository around this folder ignores it.
+    subprocess.run(["git", "init", "--quiet", TREE], check=True)
     for name in tracked_files():
         target = TREE / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +118,13 @@ def suites() -> Iterator[Suite]:
         folder=TREE,
         environment=in_tree,
     )
-    yield Suite("sanity", [["ansible-test", "sanity", "--color=no", python]], folder=TREE, environment=ansible_test)
+    yield Suite(
+        "sanity",
+        [["ansible-test", "sanity", "--color=no", python]],
+        folder=TREE,
+        environment=ansible_test,
+        counted=True,
+    )
     yield Suite(
         "units",
         [["ansible-test", "units", "--color=no", python]],
@@ -161,7 +180,7 @@ def is_playbook(path: Path) -> bool:
 
 def run(command: list[str], suite: Suite, log: Path) -> tuple[int, str]:
     """Run one command, show and keep what it prints; return its exit code and its output."""
-    environment = {**os.environ, "ANSIBLE_NOCOWS": "1", "PYTHONDONTWRITEBYTECODE": "1", **suite.environment}
+    environment = {**os.environ, **COMMON, **suite.environment}
     output = []
     print(f"$ {' '.join(command)}", flush=True)
     with log.open("ab") as kept:
@@ -185,12 +204,16 @@ def run(command: list[str], suite: Suite, log: Path) -> tuple[int, str]:
 
 
 def count(output: str) -> dict[str, int]:
-    """Add up pytest's summaries: ansible-test runs pytest once for each kind of code."""
+    """Add up pytest's summaries (ansible-test runs it once for each kind of code) and the sanity tests."""
     counts = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
     for line in output.splitlines():
         summary = SUMMARY.match(line.strip())
         for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", summary[1] if summary else ""):
             counts[word] += int(number)
+    if sanity := len(set(SANITY.findall(output))):
+        failed = SANITY_FAILED.search(output)
+        counts["failed"] += int(failed[1]) if failed else 0
+        counts["passed"] += sanity - counts["failed"]
     return counts
 
 
