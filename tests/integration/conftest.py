@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The apiops.tyk_redis contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers for a test, and modules run in-process as Ansible would run them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from servers import Server, Servers
+
+
+class RunModule(Protocol):
+    def __call__(self, name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]: ...
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    """Start servers with start_server(); they end with the test."""
+    running = Servers(tmp_path)
+    try:
+        yield running
+    finally:
+        running.stop_all()
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """Run a module of this collection by its short name and return its result."""
+
+    def run(name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+        module = importlib.import_module(f"ansible_collections.apiops.tyk_redis.plugins.modules.{name}")
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        capsys.readouterr()
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            module.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    return run
+
+
+def declared(cluster: list[Server]) -> list[dict[str, Any]]:
+    """The option `nodes` for some servers, named redis-1, redis-2..."""
+    return [
+        {"name": f"redis-{number}", "address": server.address.host, "port": server.address.port}
+        for number, server in enumerate(cluster, start=1)
+    ]
