@@ -61,15 +61,15 @@ artefact: tools ## build the collection and install it into .cache/artefact/coll
 tools: .cache/stamps/packages .cache/stamps/venv ## install what all the others need: Debian packages and a Python environment
 
 .cache/stamps/packages: Makefile
+	@mkdir -p .cache/bin .cache/logs .cache/stamps
 	@missing=; for package in $(PACKAGES); do \
 	  dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 	  [ "$$(id -u)" = 0 ] || { echo "These Debian packages are needed, and only root can install them:$$missing" >&2; exit 1; }; \
 	  echo "Installing Debian packages:$$missing"; \
-	  apt-get update --quiet=2 && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing || exit 1; \
+	  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $$missing; } \
+	    >.cache/logs/packages.log 2>&1 || { cat .cache/logs/packages.log; exit 1; } >&2; \
 	fi
-	@mkdir -p .cache/bin .cache/stamps
 	@ln -sf /usr/bin/redis-check-rdb .cache/bin/redis-server
 	@touch $@
 
