@@ -107,8 +107,7 @@ def check_address(address: str) -> None:
 
     def problem(reason: str) -> DescriptionProblem:
         # The form redis://user:password@host is a likely slip, and must not put the password into a message.
-        shown = f"{MASK}@{address.rpartition('@')[2]}" if "@" in address else address
-        return DescriptionProblem(f"The address {shown!r} {reason}.")
+        return DescriptionProblem(f"The address {_without_login(address)!r} {reason}.")
 
     if "://" in address or "@" in address:
         raise problem("is a URL: write host:port only, the user, password and TLS have options of their own")
@@ -293,14 +292,14 @@ def _plain(setting: Setting, value: Any, raw: str) -> str:
     if setting.json_type == INTEGER and isinstance(value, tuple):
         return raw
     if setting.json_type == BOOLEAN:
-        return "(not a boolean)"
+        return "(not true or false)"
     if setting.json_type == LIST and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return json.dumps([_without_login(item) for item in value])
     if setting.json_type == MAP and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         return json.dumps({_without_login(key): _without_login(item) for key, item in value.items()})
     if isinstance(value, str):
         return json.dumps(_without_login(value))
-    return f"(not a {setting.json_type})"
+    return f"(not {'an' if setting.json_type == INTEGER else 'a'} {setting.json_type})"
 
 
 def _without_login(text: str) -> str:
