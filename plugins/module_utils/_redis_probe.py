@@ -13,6 +13,7 @@ READONLY, GET, SET and DEL are needed; INFO is asked for, and done without when 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import hashlib
 import ipaddress
 import itertools
@@ -36,8 +37,6 @@ SLOTS = 16384
 # Long enough for the slowest probe, short enough that a crash leaves nothing behind for long.
 EXPIRY_SECONDS = 60
 _WORKERS = 16
-# Problems of these kinds come from one setting and are the same on many nodes: one sentence names all of them.
-_SHARED_KINDS = frozenset({"password", "acl"})
 
 _Result = t.TypeVar("_Result")
 _Item = t.TypeVar("_Item")
@@ -108,6 +107,11 @@ class _Failure:
     subject: str
     context: str
     consequence: str = ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this comes from one cause and is the same on many nodes, so that one sentence names all of them."""
+        return self.problem.kind in ("password", "acl") or self.problem.detail.startswith("CLUSTERDOWN")
 
     @property
     def sentence(self) -> str:
@@ -334,15 +338,17 @@ class Probe:
         shared: dict[tuple[str, str], list[_Failure]] = {}
         # Threads report in any order; two runs shall say the same in the same order.
         for failure in sorted(self._failures, key=lambda failure: failure.problem.address):
-            if failure.problem.kind in _SHARED_KINDS:
+            if failure.is_shared:
                 template = str(failure.problem).replace(failure.problem.address, "\0").rstrip(".")
                 shared.setdefault((template, failure.context), []).append(failure)
             elif failure.sentence not in sentences:
                 sentences.append(failure.sentence)
-        for (template, context), failures in shared.items():
+        for failures in shared.values():
             addresses = list(dict.fromkeys(failure.problem.address for failure in failures))
-            remark = f" ({context})" if context else ""
-            sentences.append(f"{template.replace(chr(0), join(addresses))}{remark}.")
+            context = failures[0].context
+            sentence = str(failures[0].problem).rstrip(".") + (f" ({context})" if context else "")
+            others = f"; the same holds for {join(addresses[1:])}" if len(addresses) > 1 else ""
+            sentences.append(f"{sentence}{others}.")
         return sentences
 
     # --- standalone ---
@@ -451,7 +457,7 @@ class Probe:
             if member.address is None:
                 self.result.problems.append(
                     f"The node {member.node_id} announces no address in CLUSTER SLOTS of {asked}, so {self.title} "
-                    "cannot use this cluster; set cluster-announce-ip there, or another cluster-preferred-endpoint-type."
+                    "cannot use it; set cluster-announce-ip or another cluster-preferred-endpoint-type there."
                 )
         source = f"the cluster announces this address, as {asked} says"
         members = [member for member in layout.members if member.address is not None]
@@ -550,23 +556,41 @@ class Probe:
             self._attempt(connection, subject, source, "GET", key)
             return False
         value = uuid.uuid4().hex
-        written = read = deleted = False
+        problems = []
         try:
-            written = self._attempt(connection, subject, source, "SET", key, value, "EX", EXPIRY_SECONDS)[0]
-            read, answer = self._attempt(connection, subject, source, "GET", key)
-            if written and read and answer != value:
-                sentence = (
-                    f"{connection.address} gave back another value than was written to it; see whether something "
-                    "evicts or deletes keys there."
-                )
-                self._fail(RedisProblem("data", str(connection.address), sentence), subject, source)
-                read = False
+            problems.append(self._attempt(connection, subject, source, "SET", key, value, "EX", EXPIRY_SECONDS)[0])
+            # A user who may not write can still be told whether it may read; after any other failure that is noise.
+            if problems[0] is None or problems[0].kind == "acl":
+                problem, answer = self._attempt(connection, subject, source, "GET", key)
+                problems.append(problem)
+                if not any(problems) and answer != value:
+                    problems.append(self._altered(connection, subject, source))
         finally:
-            deleted = self._attempt(connection, subject, source, "DEL", key)[0]
-        return written and read and deleted
+            if problems and problems[0] is not None and problems[0].kind != "acl":
+                # The key may be there all the same, when only the reply was lost.
+                self._forget(connection, key)
+            else:
+                problems.append(self._attempt(connection, subject, source, "DEL", key)[0])
+        return not any(problems)
+
+    def _altered(self, connection: RedisConnection, subject: str, source: str) -> RedisProblem:
+        address = str(connection.address)
+        problem = RedisProblem(
+            "data",
+            address,
+            f"{address} gave back another value than was written to it; see whether something evicts or deletes keys.",
+        )
+        self._fail(problem, subject, source)
+        return problem
+
+    @staticmethod
+    def _forget(connection: RedisConnection, key: str) -> None:
+        # Failing here adds nothing to what has been reported, and the key expires by itself.
+        with contextlib.suppress(RedisProblem):
+            connection.call("DEL", key)
 
     def _read_replica(self, connection: RedisConnection, key: str, subject: str, source: str) -> None:
-        if self._attempt(connection, subject, source, "READONLY")[0]:
+        if self._attempt(connection, subject, source, "READONLY")[0] is None:
             self._attempt(connection, subject, source, "GET", key)
 
     def _judge_link(self, connection: RedisConnection, subject: str) -> None:
@@ -575,12 +599,14 @@ class Probe:
             sentence = f"{address} has lost the link to its primary and so holds old data; see the logs of both."
             self._fail(RedisProblem("link", address, sentence), subject, "")
 
-    def _attempt(self, connection: RedisConnection, subject: str, source: str, *words: str | int) -> tuple[bool, t.Any]:
+    def _attempt(
+        self, connection: RedisConnection, subject: str, source: str, *words: str | int
+    ) -> tuple[RedisProblem | None, t.Any]:
         try:
-            return True, connection.call(*words)
+            return None, connection.call(*words)
         except RedisProblem as exc:
             self._fail(exc, subject, source)
-            return False, None
+            return exc, None
 
     @staticmethod
     def _info(connection: RedisConnection, section: str) -> dict[str, str]:

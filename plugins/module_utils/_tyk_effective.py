@@ -437,9 +437,13 @@ def read(
         if omitted:
             reading.values.clear()
     reading.read_environment(environment)
+    found = tuple(reading.problems)
     effective = _conclude(reading, environment)
     lost = content is None and not omitted and effective.addresses_origin == DEFAULT
-    return replace(effective, usable=effective.usable and decoded and not lost)
+    if decoded and not lost:
+        return effective
+    # Without its file nothing more can be said about the component than that.
+    return replace(effective, usable=False, problems=found)
 
 
 def _omits_file(component: Component, environment: t.Mapping[str, Variable]) -> bool:
