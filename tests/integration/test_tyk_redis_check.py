@@ -249,6 +249,7 @@ def test_stopped_replica_does_not_hide_the_others(check: Run, cluster: list[Serv
     assert f"a replica of {cluster[1].address}; the cluster announces this address" in problem
     assert len(result["reached"]) == 5 and [entry["wrote"] for entry in result["reached"]][:3] == [True] * 3
     wait_for(lambda: "master_link_status:up" in info(cluster[4], "INFO", "replication"))
+    wait_for(lambda: all(shape(server) == [2, 2, 2] for server in cluster))
     assert_no_key(cluster)
 
 
@@ -452,6 +453,7 @@ def test_replica_that_has_lost_its_primary(check: Run, cluster: list[Server]) ->
         f"(a replica of {cluster[0].address})."
     )
     wait_for(lambda: "master_link_status:up" in info(cluster[3], "INFO", "replication"))
+    wait_for(lambda: all(shape(server) == [2, 2, 2] for server in cluster))
 
 
 # --- where the settings come from ---
