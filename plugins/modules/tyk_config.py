@@ -211,6 +211,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
+
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._json_document import (
     Edit,
     JsonDocument,
@@ -459,7 +460,7 @@ def _refuse_unwritable(found: Found, check_mode: bool) -> None:
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigProblem(
-            f"{found.path} cannot be replaced: its folder {folder} is read-only for {_user()}. {_remedy()}"
+            f"{found.path} cannot be written: its folder {folder} is read-only for {_user()}. {_remedy()}"
         )
 
 
@@ -501,7 +502,14 @@ def _write(module: AnsibleModule, path: str, content: bytes) -> None:
             # Or else a power cut right after the rename could leave an empty file.
             file.flush()
             os.fsync(file.fileno())
-        module.atomic_move(temporary, path, unsafe_writes=module.params["unsafe_writes"])
+        try:
+            module.atomic_move(temporary, path, unsafe_writes=module.params["unsafe_writes"])
+        except Exception as exc:  # That is what it raises, with the reason as its cause.
+            reason = getattr(exc.__cause__, "strerror", None) or to_native(exc)
+            raise ConfigProblem(
+                f"{path} could not be replaced: {reason}. If the file is a mount of its own, as in a container, say "
+                "unsafe_writes: true."
+            ) from exc
 
 
 if __name__ == "__main__":

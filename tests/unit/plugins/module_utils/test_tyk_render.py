@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._json_document import JsonDocument, Put, Remove
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import CLUSTER, read
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_render import (
     Description,
     DescriptionProblem,
@@ -136,6 +137,25 @@ def test_every_option_is_written_as_the_component_spells_it(component: str) -> N
     assert loaded == RENDERED_IN_FULL[component]
     # Equal for Python is not equal for Go: True is no 1, and 7 no 7.0.
     assert json.dumps(loaded) == json.dumps(RENDERED_IN_FULL[component])
+
+
+CONTRADICTIONS = {
+    "gateway": '{"Storage": {"hosts": {"x": "1"}, "Host": "x", "port": 1, "master_name": "m", "Use_SSL": false}}',
+    "dashboard": '{"redis_hosts": {"x": "1"}, "REDIS_HOST": "x", "redis_port": 1, "redis_master_name": "m"}',
+    "pump": '{"analytics_storage_type": "", "analytics_storage_config": {"hosts": null, "redis_use_ssl": false}}',
+    "mdcb": '{"storage": {"host": "x", "port": "1", "redis_use_ssl": false, "master_name": "m"}}',
+}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_what_is_written_is_what_the_component_reads(component: str) -> None:
+    document = render(component, CONTRADICTIONS[component], FULL)
+    found = read(COMPONENTS[component], "/x.conf", document.text.encode(), {})
+    assert found.problems == ()
+    assert (found.mode, found.addresses, found.username, found.password) == (CLUSTER, ADDRESSES, "shop", "s3cret")
+    assert (found.tls, found.tls_skip_verify, found.database) == (True, False, 0)
+    names = ("timeout", "pool_size", "tls_ca", "tls_cert", "tls_key", "tls_min_version", "tls_max_version")
+    assert {name: found.get(name) for name in names} == {name: getattr(FULL, name) for name in names}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -442,6 +443,22 @@ def test_a_file_is_not_taken_from_its_owner(run: Run, file: pathlib.Path, monkey
     assert "belongs to another user or group, and the user with the number 12345 cannot replace it" in message
     assert "become: true" in message
     assert state(file) == before
+
+
+def test_a_file_that_cannot_be_replaced_by_renaming_is_said(
+    run: Run, file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*arguments: t.Any, **options: t.Any) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    before = state(file)
+    monkeypatch.setattr(os, "rename", busy)
+    message = refused(run(file))
+    monkeypatch.undo()
+    assert message.startswith(f"{file} could not be replaced: ")
+    assert "resource busy" in message and "unsafe_writes: true" in message
+    assert state(file) == before
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_backup(run: Run, file: pathlib.Path) -> None:
