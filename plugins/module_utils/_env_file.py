@@ -176,7 +176,7 @@ def _acceptable(text: str) -> bool:
 def _why_not_a_name(name: str) -> str:
     first = name.split(None, 1)[0] if name.split() else ""
     if first == "export":
-        return "systemd does not know the word export; write NAME=value alone"
+        return "systemd does not know the word export"
     return "its name is not made of letters, digits and underscores only"
 
 

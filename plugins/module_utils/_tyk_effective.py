@@ -43,6 +43,7 @@ DEFAULT_ADDRESS = "127.0.0.1:6379"
 MASK = "********"
 _LONGEST_SHOWN = 60
 _INT64 = 2**63
+_INT64_DIGITS = 20
 
 _EMPTY: t.Mapping[str, t.Any] = {STRING: "", INTEGER: 0, BOOLEAN: False, LIST: (), MAP: {}}
 _EXPECTED = {
@@ -271,11 +272,12 @@ class _Reading:
             self.values[setting.logical] = Value(_well_formed(value), origin)
         elif kind == BOOLEAN and isinstance(value, bool):
             self.values[setting.logical] = Value(value, origin)
-        elif kind == INTEGER and isinstance(value, _Number) and re.match(r"-?[0-9]{1,19}\Z", value):
-            if -_INT64 <= int(value) < _INT64:
+        elif kind == INTEGER and isinstance(value, _Number) and re.match(r"-?[0-9]+\Z", value):
+            # Longer ones need not be converted to know that they are too large.
+            if len(value) <= _INT64_DIGITS and -_INT64 <= int(value) < _INT64:
                 self.values[setting.logical] = Value(int(value), origin)
             else:
-                self._wrong_type(setting.dotted, str(value), "an integer of 64 bits", "write a smaller one")
+                self._wrong_type(setting.dotted, _written(value), "an integer of 64 bits", "write a smaller one")
         elif kind == LIST and isinstance(value, list):
             self.values[setting.logical] = Value(tuple(self._strings(setting, value)), origin)
         elif kind == MAP and isinstance(value, _Object):

@@ -63,7 +63,7 @@ def test_comment_that_ends_with_a_backslash() -> None:
 @pytest.mark.parametrize(
     ("text", "name", "reason"),
     [
-        ("export A=secret", "export A", "systemd does not know the word export; write NAME=value alone"),
+        ("export A=secret", "export A", "systemd does not know the word export"),
         ("A-B=secret", "A-B", "its name is not made of letters, digits and underscores only"),
         ("A secret", "A", "it has no equals sign"),
     ],
