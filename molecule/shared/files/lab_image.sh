@@ -61,6 +61,7 @@ echo 'ops ALL=(ALL) NOPASSWD: ALL' >"$work/files/etc/sudoers.d/ops"
 chmod 0440 "$work/files/etc/sudoers.d/ops"
 
 echo "Building $image from $mirror" >&2
+# Nobody logs in on a console, and every unit left out saves a share of the machine's scarce inotify instances.
 # The hooks run outside the new tree, which mmdebstrap gives them as $1.
 # shellcheck disable=SC2016
 mmdebstrap --quiet --variant=minbase --include="$packages" --skip=cleanup/apt/lists \
@@ -70,7 +71,7 @@ mmdebstrap --quiet --variant=minbase --include="$packages" --skip=cleanup/apt/li
     --customize-hook='chroot "$1" useradd --create-home --shell /bin/bash ops' \
     --customize-hook='chroot "$1" update-ca-certificates' \
     --customize-hook='rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/resolv.conf" && install -d "$1/etc/ssh/authorized_keys.d"' \
-    --customize-hook='ln -sf /dev/null "$1/etc/systemd/system/console-getty.service"' \
+    --customize-hook='cd "$1/etc/systemd/system" && for unit in console-getty systemd-logind; do ln -s /dev/null $unit.service; done' \
     "$suite" "$work/image.tar" \
     "deb $mirror $suite main" "deb $mirror $suite-updates main" "deb $security $suite-security main" >&2
 podman import --quiet --change "LABEL=$label" --change 'CMD ["/sbin/init"]' --change 'STOPSIGNAL SIGRTMIN+3' \
