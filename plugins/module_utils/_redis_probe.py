@@ -203,6 +203,11 @@ def is_literal(host: str) -> bool:
     return True
 
 
+def _order(member: Member) -> tuple[bool, tuple[tuple[int, int], ...], str, str]:
+    """Primaries first, by their slots, then the replicas by address."""
+    return not member.is_primary, member.ranges, str(member.address), member.node_id
+
+
 def parse_slots(reply: t.Sequence[t.Any], asked: Address) -> Layout:
     """Read the reply of CLUSTER SLOTS as go-redis does."""
     found: dict[str, Member] = {}
@@ -229,7 +234,7 @@ def parse_slots(reply: t.Sequence[t.Any], asked: Address) -> Layout:
         Member(m.node_id, m.address, m.names, m.primary_id, tuple(sorted(ranges.get(m.node_id, ()))))
         for m in found.values()
     )
-    return Layout(tuple(sorted(members, key=lambda member: (not member.is_primary, member.ranges, member.node_id))))
+    return Layout(tuple(sorted(members, key=_order)))
 
 
 def show_ranges(ranges: t.Iterable[tuple[int, int]]) -> list[str]:

@@ -120,7 +120,7 @@ healthy:
   description: Whether there is no problem.
   returned: always
   type: bool
-  sample: false
+  sample: true
 problems:
   description: Everything that is wrong, a sentence each.
   returned: always
@@ -133,13 +133,41 @@ settings:
     - Each has RV(ignore:value), RV(ignore:from) and RV(ignore:key).
   returned: always
   type: dict
-  sample: {}
+  sample:
+    type:
+      value: redis
+      from: file:/opt/tyk-gateway/tyk.conf
+      key: storage.type
+    addresses:
+      value:
+        - 192.0.2.11:6379
+        - 192.0.2.12:6379
+      from: variable TYK_GW_STORAGE_ADDRS in /etc/default/tyk-gateway line 3
+      key: storage.addrs
+    cluster:
+      value: true
+      from: file:/opt/tyk-gateway/tyk.conf
+      key: storage.enable_cluster
+    username:
+      value: tyk
+      from: file:/opt/tyk-gateway/tyk.conf
+      key: storage.username
+    password:
+      value: "********"
+      from: file:/opt/tyk-gateway/tyk.conf
+      key: storage.password
 seeds:
   description: The addresses that the component starts with, whether each answered, and the error if not.
   returned: always
   type: list
   elements: dict
-  sample: []
+  sample:
+    - address: 192.0.2.11:6379
+      answered: true
+      error: ""
+    - address: 192.0.2.12:6379
+      answered: true
+      error: ""
 reached:
   description: Every node that was reached, primaries first.
   returned: always
@@ -174,7 +202,26 @@ reached:
     latency_ms:
       description: How long one command took.
       type: float
-  sample: []
+  sample:
+    - address: 192.0.2.11:6379
+      role: primary
+      primary: ""
+      id: 2cc35c45679d0b1726fafb530c0fd9442d5fb941
+      slots:
+        - 0-5460
+      wrote: true
+      user: tyk
+      tls: false
+      latency_ms: 0.206
+    - address: 192.0.2.14:6379
+      role: replica
+      primary: 192.0.2.11:6379
+      id: 302bcf675f5c3d6220837bd209cfe8dd647baac3
+      slots: []
+      wrote: false
+      user: tyk
+      tls: false
+      latency_ms: 0.215
 username:
   description: The Redis user of the component.
   returned: always
@@ -184,12 +231,21 @@ cluster_id:
   description: A digest of the node IDs that is equal for all who see the same nodes; empty when none was seen.
   returned: always
   type: str
-  sample: ""
+  sample: ac41442e2af140dc
 agreement:
   description: What has to be equal for all components, to compare several results.
   returned: always
   type: dict
-  sample: {}
+  sample:
+    mode: cluster
+    addresses:
+      - 192.0.2.11:6379
+      - 192.0.2.12:6379
+    database: 0
+    tls: false
+    node_ids:
+      - 2cc35c45679d0b1726fafb530c0fd9442d5fb941
+      - 302bcf675f5c3d6220837bd209cfe8dd647baac3
 """
 
 import glob
@@ -197,6 +253,7 @@ import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import (
     COMMENT_ENDS_WITH_LINE_SINCE,
     EnvironmentFile,

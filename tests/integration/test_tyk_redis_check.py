@@ -16,6 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from servers import Server, Servers, ServerTls
 
@@ -205,6 +206,24 @@ def test_every_primary_is_written_and_every_replica_read(check: Run, cluster: li
     assert result["username"] == "tyk" and result["cluster_id"]
     assert result["settings"]["password"]["value"] == "********"
     assert_no_key(cluster)
+
+
+def test_result_is_what_the_documentation_says(check: Run, cluster: list[Server]) -> None:
+    result = check(storage_of(*cluster))
+    documented = yaml.safe_load(tyk_redis_check.RETURN)
+    assert set(documented) == set(result) - {"changed", "invocation"}
+    assert set(documented["reached"]["contains"]) == set(result["reached"][0])
+    for name, entry in documented.items():
+        assert shape_of(entry["sample"]) == shape_of(result[name]), name
+
+
+def shape_of(value: t.Any) -> t.Any:
+    """The kinds of a value's parts; of a list only those of its first item."""
+    if isinstance(value, dict):
+        return {key: shape_of(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape_of(item) for item in value[:1]]
+    return type(value)
 
 
 def test_check_mode_reads_only(check: Run, cluster: list[Server]) -> None:

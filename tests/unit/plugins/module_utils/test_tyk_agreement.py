@@ -60,8 +60,8 @@ def test_nothing_to_object_to() -> None:
         (
             {"node_ids": ["cccccccccccc"]},
             "The Tyk components do not reach one and the same Redis: gateway on gw1, pump on pump1: a Redis of 2 "
-            "nodes, aaaaaaaa among them; dashboard on db1: a Redis of 1 node, cccccccc among them; give all of them the "
-            "same.",
+            "nodes, aaaaaaaa among them; dashboard on db1: a Redis of 1 node, cccccccc among them; give all of them "
+            "the same.",
         ),
         (
             {"node_ids": ["aaaaaaaaaaaa"]},
