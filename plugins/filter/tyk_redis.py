@@ -19,6 +19,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     members_of,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_agreement import disagreements
 
 COMPONENT_GROUPS = {"tyk_gateway": "gateway", "tyk_dashboard": "dashboard", "tyk_pump": "pump", "tyk_mdcb": "mdcb"}
 
@@ -46,6 +47,11 @@ def _acl_hash(password: str) -> str:
     return hashlib.sha256(password.encode("utf-8")).hexdigest()
 
 
+def _problems(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    sentences = [f"{check['host']}: {sentence}" for check in checks for sentence in check["result"]["problems"]]
+    return sentences + disagreements([(check["host"], check["component"], check["result"]) for check in checks])
+
+
 class FilterModule:
     """Filters that derive endpoints, files and reports from the description and the inventory."""
 
@@ -58,4 +64,5 @@ class FilterModule:
             "acl_hash": _acl_hash,
             "config_text": config_text,
             "report": report,
+            "problems": _problems,
         }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 REDIS_HEADINGS = ("INSTANCE", "ADDRESS", "ZONE", "ROLE", "REPLICA OF", "SLOTS", "KEYS", "LAG", "SERVER")
-TYK_HEADINGS = ("HOST", "COMPONENT", "AS", "PRIMARIES", "REPLICAS", "SEEDS", "REACHED BY")
+TYK_HEADINGS = ("HOST", "COMPONENT", "AS", "PRIMARIES", "REPLICAS", "SEEDS", "BY THE ADDRESSES")
 
 
 def _table(headings: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> list[str]:
@@ -37,7 +37,7 @@ def _redis_row(node: t.Mapping[str, t.Any]) -> list[str]:
         str(node.get("role") or "unknown"),
         str(node.get("primary_name") or node.get("primary") or "-"),
         f"{','.join(slots)} ({node.get('slot_count', 0)})" if slots else "-",
-        str(node.get("keys")) if node.get("keys") is not None else "-",
+        str(node.get("keys")) if node.get("reachable") and node.get("keys") is not None else "-",
         _lag(node),
         str(node.get("version") or "-"),
     ]
