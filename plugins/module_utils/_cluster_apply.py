@@ -10,6 +10,7 @@ observing again. Every wait ends: in time, or with a sentence that names who doe
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan imp
     Replicate,
     SetNodeTimeout,
     Step,
+    is_settling,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
     ClusterView,
@@ -72,6 +74,8 @@ class Cluster:
     ) -> None:
         self._nodes = tuple(nodes)
         self._connections = {node: connect(node) for node in self._nodes}
+        # One node may be the target of several steps that are carried out side by side.
+        self._locks = {node: threading.Lock() for node in self._nodes}
         self._replicas_per_primary = replicas_per_primary
         self._ask_node_timeout = ask_node_timeout
 
@@ -86,12 +90,21 @@ class Cluster:
         """Ask every node at once. Only reads are sent."""
         return merge(self._everywhere(self._ask, self._nodes), self._replicas_per_primary)
 
+    def observe_settled(self, seconds: float) -> ClusterView:
+        """Observe, and again as long as what is wrong may pass by itself: nobody should act on a passing state."""
+        for left in _polls(seconds):
+            view = self.observe()
+            if not left or not is_settling(view):
+                break
+        return view
+
     def _ask(self, node: DeclaredNode) -> NodeView:
         commands: list[tuple[str, ...]] = [("INFO",), ("CLUSTER", "INFO"), ("CLUSTER", "NODES")]
         if self._ask_node_timeout:
             commands.append(("CONFIG", "GET", "cluster-node-timeout"))
         try:
-            replies = self._connections[node].pipeline(commands)
+            with self._locks[node]:
+                replies = self._connections[node].pipeline(commands)
             info, cluster_info, cluster_nodes = replies[:3]
             if isinstance(info, RedisProblem):
                 raise info
@@ -122,7 +135,8 @@ class Cluster:
         return _Execution(self, plan, view, timeout).run()
 
     def send(self, node: DeclaredNode, *words: str | int) -> Any:
-        return self._connections[node].call(*words)
+        with self._locks[node]:
+            return self._connections[node].call(*words)
 
     def send_everywhere(self, send: Callable[[T], None], targets: Sequence[T]) -> None:
         self._everywhere(send, targets)
@@ -243,7 +257,7 @@ class _Execution:
 
     def _await_members(self) -> None:
         met = time.monotonic()
-        for left in self._polls():
+        for left in _polls(self._timeout):
             self._view = self._cluster.observe()
             strangers = list(_strangers(self._view))
             if not strangers and all(state.view.usable for state in self._view.nodes):
@@ -272,7 +286,7 @@ class _Execution:
 
     def _replicate(self, step: Replicate) -> None:
         ids = {state.node: state.node_id for state in self._view.nodes}
-        for left in self._polls():
+        for left in _polls(self._timeout):
             try:
                 self._cluster.send(step.node, "CLUSTER", "REPLICATE", ids[step.primary])
                 return
@@ -283,7 +297,7 @@ class _Execution:
                     raise
 
     def _await_agreement(self) -> None:
-        for left in self._polls():
+        for left in _polls(self._timeout):
             self._view = self._cluster.observe()
             if self._view.healthy:
                 return
@@ -293,15 +307,16 @@ class _Execution:
                     self._view,
                 )
 
-    def _polls(self) -> Iterator[bool]:
-        """Whether there is time left, again and again, with pauses; the last one says no."""
-        deadline = time.monotonic() + self._timeout
-        pause = _FIRST_POLL
-        while time.monotonic() < deadline:
-            yield True
-            time.sleep(pause)
-            pause = min(_LAST_POLL, pause * 1.5)
-        yield False
+
+def _polls(seconds: float) -> Iterator[bool]:
+    """Whether there is time left, again and again, with pauses; the last one says no."""
+    deadline = time.monotonic() + seconds
+    pause = _FIRST_POLL
+    while time.monotonic() < deadline:
+        yield True
+        time.sleep(pause)
+        pause = min(_LAST_POLL, pause * 1.5)
+    yield False
 
 
 def _strangers(view: ClusterView) -> Iterable[tuple[DeclaredNode, DeclaredNode, bool]]:

@@ -25,6 +25,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     fits_apart,
     format_ranges,
     join_names,
+    plural,
     primaries_wanted,
     to_ranges,
 )
@@ -39,6 +40,10 @@ FORMING_NODE_TIMEOUT = 2000
 _BLOCKING = frozenset(
     {"unreachable", "cluster-off", "loading", "identity", "unknown-member", "version-mix", "open-slot", "address"}
 )
+
+# What passes by itself after a restart or a failover, and what may be only a consequence of it.
+_SETTLING = frozenset({"replica-link", "state", "role", "epoch", "suspected", "failed", "bus", "slots", "handshake"})
+_CONSEQUENCES = frozenset({"size", "replica-missing", "idle-primary", "replica-chain"})
 
 
 class PlanRefused(Exception):
@@ -220,9 +225,9 @@ def check_counts(desired: Desired) -> list[str]:
         reasons.append(f"replicas_per_primary is {replicas}; it must be 0 or more.")
     elif desired.primaries < MINIMUM_PRIMARIES:
         reasons.append(
-            f"{len(desired.nodes)} nodes with {replicas} replicas per primary make {desired.primaries} primaries, but "
-            f"a cluster needs {MINIMUM_PRIMARIES}; declare {MINIMUM_PRIMARIES * (1 + replicas)} nodes or more, or "
-            "fewer replicas per primary."
+            f"{plural(len(desired.nodes), 'node')} with {plural(replicas, 'replica')} per primary make "
+            f"{plural(desired.primaries, 'primary', 'primaries')}, but a cluster needs {MINIMUM_PRIMARIES}; "
+            f"declare {MINIMUM_PRIMARIES * (1 + replicas)} nodes or more, or fewer replicas per primary."
         )
     zones: dict[str, set[str]] = {}
     for node in desired.nodes:
@@ -332,7 +337,7 @@ def _match(primaries: Sequence[DeclaredNode], others: Sequence[DeclaredNode]) ->
     zones = {zone: index for index, zone in enumerate(dict.fromkeys(zone_of[node] for node in everyone))}
     each, extra = divmod(len(others), len(primaries))
     places = [(index, copy) for copy in range(each + bool(extra)) for index in range(len(primaries))]
-    zone_cost = len(places) * len(hosts) * len(zones) + 1
+    zone_cost = len(places) * (len(hosts) * len(zones)) ** 2 + 1
     host_cost = zone_cost * (len(places) + 1)
 
     def cost(node: DeclaredNode, place_index: int) -> int:
@@ -343,7 +348,8 @@ def _match(primaries: Sequence[DeclaredNode], others: Sequence[DeclaredNode]) ->
         # Among equals the first replica is preferred in the next zone and host, the second in the one after: a ring.
         zone_turn = (zones[zone_of[node]] - zones[zone_of[primary]] - 1 - copy) % len(zones)
         turn = zone_turn * len(hosts) + (hosts[node.host] - hosts[primary.host] - 1 - copy) % len(hosts)
-        return turn + (zone_cost if zone_of[node] and zone_of[node] == zone_of[primary] else 0)
+        # Squares prefer that all are turned equally far.
+        return turn**2 + (zone_cost if zone_of[node] and zone_of[node] == zone_of[primary] else 0)
 
     rows = [[cost(node, index) for index in range(len(places))] for node in others]
     # Nobody may be left without the replicas that are everyone's due, so only the surplus places may stay empty.
@@ -480,12 +486,24 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
         )
     blocking = [problem.sentence for problem in view.errors if problem.kind in _BLOCKING]
     contents = _contents(view)
-    if reasons or blocking or contents:
+    if reasons or blocking:
         raise PlanRefused([*reasons, *_observed_reasons(view), *contents])
-    forming = _Forming(desired, view)
-    if forming.conflicts:
-        raise PlanRefused([*_observed_reasons(view), *forming.conflicts])
-    return forming.plan(warnings)
+    forming = None if contents else _Forming(desired, view)
+    if forming and not forming.conflicts:
+        return forming.plan(warnings)
+    if is_settling(view):
+        return Plan(
+            steps=(AwaitAgreement(), *_timeout_steps(desired, view)),
+            warnings=warnings,
+            layout=tuple(view.describe()),
+        )
+    raise PlanRefused([*_observed_reasons(view), *contents, *(forming.conflicts if forming else ())])
+
+
+def is_settling(view: ClusterView) -> bool:
+    """Whether all that is wrong may pass by itself, as it does after a restart or a failover."""
+    kinds = {problem.kind for problem in view.errors}
+    return bool(kinds & _SETTLING) and kinds <= _SETTLING | _CONSEQUENCES
 
 
 def _observed_reasons(view: ClusterView) -> list[str]:
@@ -498,9 +516,9 @@ def _contents(view: ClusterView) -> list[str]:
     for state in view.nodes:
         what = []
         if state.view.keys:
-            what.append("1 key" if state.view.keys == 1 else f"{state.view.keys} keys")
+            what.append(plural(state.view.keys, "key"))
         if state.view.functions:
-            what.append(f"{state.view.functions} function libraries")
+            what.append(plural(state.view.functions, "function"))
         if what:
             reasons.append(
                 f"{state.node.title} holds {' and '.join(what)}; only nodes without data are formed into a cluster: "
@@ -509,21 +527,23 @@ def _contents(view: ClusterView) -> list[str]:
     return reasons
 
 
-def _declaration_warnings(desired: Desired) -> list[str]:
+def _declaration_warnings(desired: Desired) -> tuple[str, ...]:
     warnings = []
     if desired.replicas_per_primary >= 0 and desired.primaries:
         rest = len(desired.nodes) - desired.primaries * (1 + desired.replicas_per_primary)
         if rest:
             warnings.append(
-                f"{len(desired.nodes)} nodes do not divide into primaries with {desired.replicas_per_primary} replicas "
-                f"each: there are {desired.primaries} primaries, and {rest} of the nodes are additional replicas."
+                f"{len(desired.nodes)} nodes do not divide into primaries with "
+                f"{plural(desired.replicas_per_primary, 'replica')} each: there are {desired.primaries} primaries, and "
+                f"{plural(rest, 'node')} left over {'is an' if rest == 1 else 'are'} additional "
+                f"{'replica' if rest == 1 else 'replicas'}."
             )
     without = [node.name for node in desired.nodes if not node.zone]
     if without and len(without) < len(desired.nodes):
         warnings.append(
             f"{join_names(without)} have no zone, so zones are left out of account; give every node a zone or none."
         )
-    return warnings
+    return tuple(warnings)
 
 
 def _timeout_steps(desired: Desired, view: ClusterView) -> list[Step]:

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Address
@@ -103,7 +104,7 @@ class NodeView:
         """Whether it told what it knows about the cluster."""
         return bool(self.lines)
 
-    @property
+    @cached_property
     def me(self) -> MemberLine:
         return next(line for line in self.lines if "myself" in line.flags)
 
@@ -111,8 +112,12 @@ class NodeView:
     def alone(self) -> bool:
         return len(self.lines) == 1
 
+    @cached_property
+    def _by_id(self) -> dict[str, MemberLine]:
+        return {line.node_id: line for line in self.lines}
+
     def line_of(self, node_id: str) -> MemberLine | None:
-        return next((line for line in self.lines if line.node_id == node_id), None)
+        return self._by_id.get(node_id)
 
 
 @dataclass(frozen=True)
@@ -216,13 +221,17 @@ def describe_node(node: DeclaredNode, role: str, slots: SlotRanges, primary_name
 
 def to_ranges(slots: Iterable[int]) -> SlotRanges:
     """Slots as sorted, disjoint, inclusive ranges."""
-    ranges: list[SlotRange] = []
-    for slot in sorted(set(slots)):
-        if ranges and ranges[-1][1] == slot - 1:
-            ranges[-1] = (ranges[-1][0], slot)
+    return _join_ranges((slot, slot) for slot in slots)
+
+
+def _join_ranges(ranges: Iterable[SlotRange]) -> SlotRanges:
+    joined: list[SlotRange] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
         else:
-            ranges.append((slot, slot))
-    return tuple(ranges)
+            joined.append((first, last))
+    return tuple(joined)
 
 
 def each_slot(ranges: SlotRanges) -> Iterable[int]:
@@ -292,7 +301,7 @@ def _parse_member(number: int, text: str) -> MemberLine:
             primary_id="" if fields[3] == "-" else fields[3],
             epoch=int(fields[6]),
             connected=fields[7] == "connected",
-            slots=to_ranges(slot for span in plain for slot in range(span[0], span[1] + 1)),
+            slots=_join_ranges(plain),
             migrating=tuple(migrating),
             importing=tuple(importing),
         )
@@ -397,7 +406,8 @@ def join_names(names: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
 
 
-def _plural(number: int, noun: str, several: str = "") -> str:
+def plural(number: int, noun: str, several: str = "") -> str:
+    """A number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
@@ -485,7 +495,7 @@ class _Merge:
             self._judge_placement()
             self._judge_states()
         elif reachable:
-            nodes = _plural(len(self.views), "declared node")
+            nodes = plural(len(self.views), "declared node")
             self._add("no-cluster", f"There is no cluster yet: none of the {nodes} knows another one or serves a slot.")
         errors = any(not problem.warning for problem in self.problems)
         state = "broken" if errors else "ok"
@@ -496,7 +506,7 @@ class _Merge:
             problems=tuple(self.problems),
             state=state,
             agreed=exists and not disagreements and len(self.usable) == len(self.views),
-            slots_served=len(self._served()),
+            slots_served=len(self._served),
         )
 
     def _add(self, kind: str, sentence: str, warning: bool = False) -> None:
@@ -683,6 +693,7 @@ class _Merge:
                 "declare that address.",
             )
 
+    @cached_property
     def _claims(self) -> dict[int, list[NodeState]]:
         claims: dict[int, list[NodeState]] = {}
         for state in self.states:
@@ -690,12 +701,10 @@ class _Merge:
                 claims.setdefault(slot, []).append(state)
         return claims
 
-    def _served(self) -> list[int]:
-        return [
-            slot
-            for slot, owners in self._claims().items()
-            if any(state.view.usable and not self._is_failed(state) for state in owners)
-        ]
+    @cached_property
+    def _served(self) -> set[int]:
+        serving = [state for state in self.states if state.view.usable and not self._is_failed(state)]
+        return {slot for state in serving for slot in each_slot(state.slots)}
 
     def _is_failed(self, state: NodeState) -> bool:
         lines = [line for view in self.usable if view.node != state.node for line in [view.line_of(state.node_id)]]
@@ -703,23 +712,23 @@ class _Merge:
         return failed * 2 > len(lines)
 
     def _judge_slots(self) -> None:
-        claims = self._claims()
+        claims = self._claims
         nobody = to_ranges(slot for slot in range(SLOTS) if slot not in claims)
         if nobody:
             self._add(
                 "uncovered",
-                f"{_plural(count_slots(nobody), 'slot')} of {SLOTS} {'is' if count_slots(nobody) == 1 else 'are'} "
+                f"{plural(count_slots(nobody), 'slot')} of {SLOTS} {'is' if count_slots(nobody) == 1 else 'are'} "
                 f"served by nobody: {format_ranges(nobody)}.",
             )
         down: dict[str, list[int]] = {}
         twice: dict[tuple[str, ...], list[int]] = {}
-        served = set(self._served())
         for slot, owners in claims.items():
-            if slot not in served:
+            if slot not in self._served:
                 down.setdefault(owners[0].node.name, []).append(slot)
-            live = tuple(state.node.name for state in owners if state.view.usable)
-            if len(live) > 1:
-                twice.setdefault(live, []).append(slot)
+            if len(owners) > 1:
+                live = tuple(state.node.name for state in owners if state.view.usable)
+                if len(live) > 1:
+                    twice.setdefault(live, []).append(slot)
         for name, slots in down.items():
             self._add(
                 "uncovered",
@@ -791,9 +800,9 @@ class _Merge:
         if owners and len(owners) != wanted and not any(p.kind in ("uncovered", "slots") for p in self.problems):
             self._add(
                 "size",
-                f"{_plural(len(owners), 'node')} own slots ({join_names(s.node.name for s in owners)}), but "
-                f"{_plural(len(self.states), 'declared node')} with {_plural(replicas_per_primary, 'replica')} per "
-                f"primary make {_plural(wanted, 'primary', 'primaries')}.",
+                f"{plural(len(owners), 'node')} own slots ({join_names(s.node.name for s in owners)}), but "
+                f"{plural(len(self.states), 'declared node')} with {plural(replicas_per_primary, 'replica')} per "
+                f"primary make {plural(wanted, 'primary', 'primaries')}.",
             )
         for owner in owners:
             replicas = [s for s in self.states if s.role == "replica" and s.primary_id == owner.node_id]
@@ -801,7 +810,7 @@ class _Merge:
                 self._add(
                     "replica-missing",
                     f"{owner.node.name} (slots {format_ranges(owner.slots)}) has {len(replicas)} of "
-                    f"{_plural(replicas_per_primary, 'replica')}.",
+                    f"{plural(replicas_per_primary, 'replica')}.",
                 )
 
     def _judge_placement(self) -> None:

@@ -176,6 +176,9 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan imp
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import ClusterView
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import HAS_REDIS, REDIS_IMPORT_ERROR
 
+# How long a failover or a restart may take to be over before the plan is made.
+SETTLING_SECONDS = 10
+
 
 def diff_of(view: ClusterView, plan: Plan) -> dict[str, str]:
     """What is there and what is to be, followed by how."""
@@ -201,7 +204,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         replicas_per_primary=desired.replicas_per_primary,
         ask_node_timeout=desired.node_timeout is not None,
     ) as cluster:
-        view = cluster.observe()
+        view = cluster.observe_settled(min(SETTLING_SECONDS, module.params["timeout"]))
         try:
             plan = make_plan(desired, view)
         except PlanRefused as refusal:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-
 from servers import Server, Servers
 
 

@@ -169,6 +169,8 @@ class Servers:
             "appendonly no",
             "daemonize no",
             "protected-mode no",
+            # Otherwise a primary waits 5 s for more replicas before it sends its data to the first one.
+            "repl-diskless-sync-delay 0",
         ]
         if tls is None:
             lines.append(f"port {port}")
@@ -191,11 +193,11 @@ class Servers:
             (folder / "users.acl").write_text("".join(f"{line}\n" for line in acl), encoding="utf-8")
             lines.append(f"aclfile {folder}/users.acl")
         if password is not None:
-            lines.append(f'masterauth "{password}"')
+            lines.append(f"masterauth {_quoted(password)}")
             if username:
                 lines.append(f"masteruser {username}")
             if not acl:
-                lines.append(f'requirepass "{password}"')
+                lines.append(f"requirepass {_quoted(password)}")
         (folder / "redis.conf").write_text("\n".join([*lines, *extra, ""]), encoding="utf-8")
         (folder / "redis.conf").chmod(0o600)
         server = Server(
@@ -221,6 +223,11 @@ class Servers:
         for server in self._running:
             if server.process.poll() is None:
                 server.kill()
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -109,7 +111,7 @@ def test_no_primary_shares_its_zone_with_a_replica_if_that_is_possible(replicas:
 
 
 @given(SHAPES, st.randoms())
-def test_everyone_gets_one_place_in_whatever_order_they_are_declared(shape: tuple[int, str], random) -> None:
+def test_everyone_gets_one_place_in_whatever_order_they_are_declared(shape: tuple[int, str], random: Random) -> None:
     replicas, hosts = shape
     nodes = nodes_on(hosts)
     shards = place(nodes, replicas)
@@ -156,14 +158,16 @@ def test_zones_that_are_not_known_for_all_do_not_count() -> None:
 @pytest.mark.parametrize("order", [sorted, lambda letters: letters], ids=["host by host", "in turns"])
 @pytest.mark.parametrize("replicas", [2, 3])
 @pytest.mark.parametrize("per_host", [3, 4, 5])
-def test_replicas_of_one_primary_are_kept_apart_too(replicas: int, per_host: int, order) -> None:
+def test_replicas_of_one_primary_are_kept_apart_too(
+    replicas: int, per_host: int, order: Callable[[str], Iterable[str]]
+) -> None:
     hosts = "".join(order("abcd"[: replicas + 1] * per_host))
     for shard in place(nodes_on(hosts), replicas):
         assert len({node.host for node in shard.members}) == replicas + 1
 
 
 @pytest.mark.parametrize("order", [sorted, lambda letters: letters], ids=["zone by zone", "in turns"])
-def test_replicas_of_one_primary_are_in_different_zones_too(order) -> None:
+def test_replicas_of_one_primary_are_in_different_zones_too(order: Callable[[str], Iterable[str]]) -> None:
     for shard in place(nodes_on("abcdefghijkl", "".join(order("xyz" * 4))), 2):
         assert len({node.zone for node in shard.members}) == 3
 
