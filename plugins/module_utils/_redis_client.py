@@ -303,6 +303,11 @@ class RedisConnection:
             return " in mid-talk; see the server's log for why it stopped or dropped this client."
         if self._tls is None:
             return " without an answer; if this port expects TLS, switch TLS on, otherwise see the server's log."
+        if not self._has_certificate():
+            return (
+                " without an answer; if it asks for a client certificate, give certificate and key, and if this port "
+                "does not speak TLS, switch TLS off."
+            )
         return " without an answer; if this port does not speak TLS, switch TLS off, otherwise see the server's log."
 
     def _tls_problem(self, cause: ssl.SSLError | ssl.CertificateError) -> RedisProblem:
@@ -335,6 +340,9 @@ class RedisConnection:
             remedy = "this port does not speak TLS: use the TLS port, or switch TLS off"
         elif "CERTIFICATE_REQUIRED" in reason or ("HANDSHAKE_FAILURE" in reason and not self._has_certificate()):
             remedy = "the server asks for a client certificate: give certificate and key, or set tls-auth-clients there"
+        elif isinstance(cause, ssl.SSLEOFError) and not self._has_certificate():
+            # The alert that says so may be lost when the server hangs up first.
+            remedy = "the server hung up, as it does when it asks for a client certificate: give certificate and key"
         elif "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason:
             remedy = "the server does not trust the client certificate: issue it by the CA that the server knows"
         elif "PROTOCOL" in reason or "VERSION" in reason:
