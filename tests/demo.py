@@ -35,6 +35,8 @@ class Demo:
             "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": "~/.ansible/cp",
             "ANSIBLE_FORKS": "10",
+            # The report of verify is a table of several lines.
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_LOG_PATH": str(LOG),
             # A cow on this machine has no say in what the demo looks like.
             "ANSIBLE_NOCOWS": "1",
