@@ -328,9 +328,10 @@ def _environment(
     """What systemd hands to the component: by name, by file, and what is wrong with the unit's files."""
     systemd = _Systemd(module)
     variables: list[Variable] = []
-    wanted = [(path, True) for path in module.params["env_files"] or component.env_files]
+    given = module.params["env_files"]
+    wanted = [(path, True) for path in (component.env_files if given is None else given)]
     unit = module.params["unit"] or component.service
-    of_unit = systemd.environment(unit) if module.params["env_files"] is None else None
+    of_unit = systemd.environment(unit) if given is None else None
     if of_unit is not None:
         variables, wanted = of_unit
     version = systemd.version()

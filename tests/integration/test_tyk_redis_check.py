@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from servers import Server, Servers, ServerTls
+from servers import VERSIONS, Server, Servers, ServerTls
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisProblem, Tls
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_agreement import disagreements
@@ -224,6 +224,22 @@ def shape_of(value: t.Any) -> t.Any:
     if isinstance(value, list):
         return [shape_of(item) for item in value[:1]]
     return type(value)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_server_version(check: Run, start: Start, version: str) -> None:
+    # Redis 6.2 has no ranges of slots yet, so that each is named.
+    server = start(version_name=version, slots=False)
+    server.call("CLUSTER", "ADDSLOTS", *range(16384))
+    wait_for(lambda: "cluster_state:ok" in info(server, "CLUSTER", "INFO"))
+    result = check(storage_of(server), env_files=[])
+    assert result["problems"] == []
+    assert [(entry["role"], entry["slots"], entry["wrote"]) for entry in result["reached"]] == [
+        ("primary", ["0-16383"], True)
+    ]
+    server.call("ACL", "SETUSER", "tyk", "-set")
+    assert one_problem(check(storage_of(server))).startswith("The user 'tyk' may not run SET on ")
+    assert_no_key([server])
 
 
 def test_check_mode_reads_only(check: Run, cluster: list[Server]) -> None:
