@@ -8,7 +8,7 @@ Private to this collection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply import Connector
@@ -70,8 +70,8 @@ def _declared_node(options: Mapping[str, Any]) -> DeclaredNode:
     )
 
 
-def connector(params: Mapping[str, Any]) -> Connector:
-    """How to connect to a node with the given options."""
+def opener(params: Mapping[str, Any], timeout: float) -> Callable[[Address], RedisConnection]:
+    """How to connect to an address with the given options. The timeout is in seconds."""
     credentials = Credentials(params["username"] or None, params["password"])
     tls = None
     if params["tls"]:
@@ -82,10 +82,16 @@ def connector(params: Mapping[str, Any]) -> Connector:
             verify=params["tls_verify_peer"],
         )
 
-    def connect(node: DeclaredNode) -> RedisConnection:
-        return RedisConnection(node.address, credentials=credentials, tls=tls, timeout=params["connect_timeout"])
+    def connect(address: Address) -> RedisConnection:
+        return RedisConnection(address, credentials=credentials, tls=tls, timeout=timeout)
 
     return connect
+
+
+def connector(params: Mapping[str, Any]) -> Connector:
+    """How to connect to a node with the given options."""
+    connect = opener(params, params["connect_timeout"])
+    return lambda node: connect(node.address)
 
 
 def numbered(sentences: Sequence[str]) -> str:

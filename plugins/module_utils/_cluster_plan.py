@@ -19,12 +19,15 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     SLOTS,
     ClusterView,
     DeclaredNode,
+    NodeView,
     SlotRanges,
     describe_node,
     each_slot,
     fits_apart,
     format_ranges,
     join_names,
+    merge,
+    parse_cluster_nodes,
     plural,
     primaries_wanted,
     to_ranges,
@@ -500,6 +503,16 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
     raise PlanRefused([*_observed_reasons(view), *contents, *(forming.conflicts if forming else ())])
 
 
+def fresh_view(desired: Desired) -> ClusterView:
+    """What the nodes of a description will say once they have been started for the first time."""
+    views = []
+    for number, node in enumerate(desired.nodes, start=1):
+        endpoint = f"{node.address.host}:{node.address.port}@{node.bus_port}"
+        line = f"{number:040x} {endpoint} myself,master - 0 0 0 connected"
+        views.append(NodeView(node=node, lines=parse_cluster_nodes(line), node_timeout=desired.node_timeout))
+    return merge(views, desired.replicas_per_primary)
+
+
 def is_settling(view: ClusterView) -> bool:
     """Whether all that is wrong may pass by itself, as it does after a restart or a failover."""
     kinds = {problem.kind for problem in view.errors}
@@ -549,9 +562,7 @@ def _declaration_warnings(desired: Desired) -> tuple[str, ...]:
 def _timeout_steps(desired: Desired, view: ClusterView) -> list[Step]:
     """Put back what a run that was killed while forming has left behind."""
     wanted = desired.node_timeout
-    differing = tuple(
-        state.node for state in view.nodes if wanted and state.view.node_timeout not in (None, wanted)
-    )
+    differing = tuple(state.node for state in view.nodes if wanted and state.view.node_timeout not in (None, wanted))
     return [SetNodeTimeout(differing, wanted)] if wanted and differing else []
 
 

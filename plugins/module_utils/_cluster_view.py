@@ -269,9 +269,7 @@ def parse_info(text: str) -> dict[str, str]:
 
 def parse_cluster_nodes(text: str) -> tuple[MemberLine, ...]:
     """Parse the reply of CLUSTER NODES."""
-    lines = tuple(
-        _parse_member(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()
-    )
+    lines = tuple(_parse_member(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
     if sum("myself" in line.flags for line in lines) != 1:
         raise ViewError("CLUSTER NODES does not mark exactly one member as myself")
     return lines
@@ -395,7 +393,7 @@ def merge(views: Sequence[NodeView], replicas_per_primary: int | None = None) ->
 
 def primaries_wanted(nodes: int, replicas_per_primary: int) -> int:
     """How many primaries that many nodes make; nodes left over become additional replicas."""
-    return nodes // (1 + replicas_per_primary)
+    return nodes // (1 + max(0, replicas_per_primary))
 
 
 def join_names(names: Iterable[str]) -> str:

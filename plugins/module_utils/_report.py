@@ -78,7 +78,7 @@ def report(cluster: t.Mapping[str, t.Any], checks: t.Sequence[t.Mapping[str, t.A
         lines += [f"  {number}. {sentence}" for number, sentence in enumerate(problems, start=1)]
     else:
         lines.append(
-            f"All is well: {cluster.get('slots_served', 0)} of 16384 slots served by {cluster.get('size', 0)} primaries,"
-            f" {len(nodes)} instances agree, {len(checks)} Tyk component{'' if len(checks) == 1 else 's'} proved."
+            f"All is well: {cluster.get('slots_served', 0)} of 16384 slots served by {cluster.get('size', 0)}"
+            f" primaries, {len(nodes)} instances agree, {len(checks)} Tyk component{'' if len(checks) == 1 else 's'} proved."
         )
     return "\n".join(lines)

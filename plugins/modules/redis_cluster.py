@@ -48,6 +48,12 @@ options:
         forming leaves nothing behind.
       - Without it, the setting is neither read nor changed.
     type: int
+  assume_fresh:
+    description:
+      - In check mode, plan as for nodes that have just been started, without asking any of them.
+      - For the check mode of a play that would also install them. Outside of check mode it has no effect.
+    type: bool
+    default: false
   timeout:
     description:
       - The number of seconds to wait at most in each step that waits, for example until all nodes know each other.
@@ -171,6 +177,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan imp
     Plan,
     PlanRefused,
     check_addresses,
+    fresh_view,
     make_plan,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import ClusterView
@@ -189,7 +196,8 @@ def diff_of(view: ClusterView, plan: Plan) -> dict[str, str]:
     return {"before": before, "after": after, "before_header": "cluster (found)", "after_header": "cluster (described)"}
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def described(module: AnsibleModule) -> Desired:
+    """The options as a description."""
     desired = Desired(
         nodes=declared_nodes(module.params),
         replicas_per_primary=module.params["replicas_per_primary"],
@@ -198,6 +206,28 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     unclear = check_addresses(desired.nodes)
     if unclear:
         raise PlanRefused(unclear)
+    return desired
+
+
+def told(module: AnsibleModule, plan: Plan, view: ClusterView) -> dict[str, Any]:
+    """What the module returns about a plan."""
+    for warning in plan.warnings:
+        module.warn(warning)
+    result: dict[str, Any] = {"changed": plan.changed, "plan": plan.sentences}
+    if module._diff:
+        result["diff"] = diff_of(view, plan)
+    return result
+
+
+def plan_fresh(module: AnsibleModule) -> dict[str, Any]:
+    """The plan for nodes that are not there yet."""
+    desired = described(module)
+    view = fresh_view(desired)
+    return {**told(module, make_plan(desired, view), view), "cluster": view.as_dict()}
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    desired = described(module)
     with Cluster(
         desired.nodes,
         connector(module.params),
@@ -210,11 +240,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         except PlanRefused as refusal:
             refusal.observed = view.as_dict()
             raise
-        for warning in plan.warnings:
-            module.warn(warning)
-        result: dict[str, Any] = {"changed": plan.changed, "plan": plan.sentences}
-        if module._diff:
-            result["diff"] = diff_of(view, plan)
+        result = told(module, plan, view)
         if not module.check_mode:
             try:
                 view = cluster.execute(plan, view, module.params["timeout"])
@@ -231,14 +257,16 @@ def main() -> None:
             **connection_options(),
             "replicas_per_primary": {"type": "int", "default": 1},
             "node_timeout": {"type": "int"},
+            "assume_fresh": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
-    if not HAS_REDIS:
+    fresh = module.params["assume_fresh"] and module.check_mode
+    if not HAS_REDIS and not fresh:
         module.fail_json(msg=missing_required_lib("redis"), exception=REDIS_IMPORT_ERROR)
     try:
-        result = run(module)
+        result = plan_fresh(module) if fresh else run(module)
     except PlanRefused as refusal:
         observed = {} if refusal.observed is None else {"cluster": refusal.observed}
         failure: dict[str, Any] = {"msg": str(refusal), "reasons": list(refusal.reasons), "plan": [], **observed}

@@ -10,8 +10,8 @@ module: redis_failover
 short_description: Hand the role of a Redis Cluster primary over to a replica
 version_added: 0.1.0
 description:
-  - For the moment before an instance is stopped or restarted. When the instance is a primary with slots, its best replica takes over by
-    C(CLUSTER FAILOVER), which loses no acknowledged write.
+  - For the moment before an instance is stopped or restarted. When the instance is a primary with slots, its best
+    replica takes over by C(CLUSTER FAILOVER), which loses no acknowledged write.
   - Does nothing when the instance is a replica, a primary without slots, or not in cluster mode.
   - When no replica can take over, nothing is changed and RV(alone) is V(true), so that the caller decides.
 author:
@@ -69,34 +69,21 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_options import connection_options, opener
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._failover import Failover, FailoverError
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
     HAS_REDIS,
     REDIS_IMPORT_ERROR,
     Address,
-    Credentials,
-    RedisConnection,
     RedisProblem,
-    Tls,
 )
+
+CONNECT_SECONDS = 5.0
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
-    tls = None
-    if params["tls"]:
-        tls = Tls(
-            ca_file=params["tls_ca_file"],
-            cert_file=params["tls_cert_file"],
-            key_file=params["tls_key_file"],
-            verify=params["tls_verify_peer"],
-        )
-    credentials = Credentials(params["username"], params["password"])
-
-    def connect(address: Address) -> RedisConnection:
-        return RedisConnection(address, credentials=credentials, tls=tls)
-
-    failover = Failover(Address(params["address"], params["port"]), connect, params["timeout"])
+    failover = Failover(Address(params["address"], params["port"]), opener(params, CONNECT_SECONDS), params["timeout"])
     has_role, replica = failover.successor()
     if replica is not None and not module.check_mode:
         failover.hand_over(replica)
@@ -113,13 +100,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "default": 6379},
             "timeout": {"type": "int", "default": 60},
-            "username": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
-            "tls": {"type": "bool", "default": False},
-            "tls_ca_file": {"type": "path"},
-            "tls_cert_file": {"type": "path"},
-            "tls_key_file": {"type": "path", "no_log": False},
-            "tls_verify_peer": {"type": "bool", "default": True},
+            **connection_options(),
         },
         supports_check_mode=True,
     )
