@@ -115,7 +115,7 @@ plan:
     - Assign the slots 0-5460 to redis-1.
     - Introduce redis-1 to redis-2, redis-3 and redis-5.
     - Wait until all 6 nodes know each other.
-    - Make redis-4 a replica of redis-3.
+    - Make redis-4 a replica of redis-1.
     - Wait until every node agrees, all 16384 slots are served and every replica is in sync.
 reasons:
   description: Why nothing was done, each a sentence.
@@ -142,7 +142,7 @@ cluster:
         address: 192.0.2.11:6379
         host: 192.0.2.11
         zone: a
-        id: 2c4b4ffb1d0d5b8a5a0a4f5f3a3e6f3c8a0c9f11
+        id: 4b04b7752d20554bd4b06897b19443667f15eed1
         role: primary
         primary: ""
         primary_name: ""

@@ -113,7 +113,7 @@ cluster:
         id:
           description: The node id, empty when nobody knows it.
           type: str
-          sample: 9b8f8d5c6f0c0f8c3ba0a1bb1b6b0c9f2f7e4a55
+          sample: f2bf2882a2604e019b8b7cb45274ef3debfc4df6
         role:
           description:
             - V(primary), V(replica), V(alone) for a node that knows no other, or V(unreachable).
@@ -122,11 +122,11 @@ cluster:
         primary:
           description: The address of the primary that a replica follows, or empty.
           type: str
-          sample: 192.0.2.13:6379
+          sample: 192.0.2.11:6379
         primary_name:
           description: The name of that primary, or empty.
           type: str
-          sample: redis-3
+          sample: redis-1
         slots:
           description: The ranges of slots that the node owns.
           type: list
@@ -154,7 +154,7 @@ cluster:
         epoch:
           description: The config epoch.
           type: int
-          sample: 3
+          sample: 1
         version:
           description: The product and its version.
           type: str
@@ -185,7 +185,7 @@ problems:
     - >-
       redis-1: 192.0.2.11:6379 refused the connection; start Redis there, and check the address and port it listens on.
     - redis-2, redis-3, redis-4, redis-5 and redis-6 have marked redis-1 as failed.
-    - redis-5 (slots 0-5460) has 0 of 1 replica.
+    - redis-4 (slots 0-5460) has 0 of 1 replica.
 """
 
 from typing import Any

@@ -18,8 +18,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import yaml
 from conftest import RunModule, declared
 from servers import DISTRIBUTION, VERSIONS, Server, Servers
+
+from ansible_collections.apiops.tyk_redis.plugins.modules import redis_cluster, redis_cluster_info
 
 TIMEOUT = {"timeout": 30, "node_timeout": 15000}
 
@@ -110,6 +113,28 @@ def test_four_runs_form_a_cluster_once(servers: Servers, run_module: RunModule, 
         assert commands_since_reset(server) <= allowed | {"replconf", "ping", "psync"}
 
 
+def test_the_documentation_shows_what_is_returned(servers: Servers, run_module: RunModule) -> None:
+    cluster = sorted(start(servers), key=lambda server: server.address)
+    made = run_module("redis_cluster", nodes=nodes_of(cluster), **TIMEOUT)
+    shown = yaml.safe_load(redis_cluster.RETURN)
+    assert set(shown["plan"]["sample"]) <= set(made["plan"])
+    assert list(shown["cluster"]["sample"]) == list(made["cluster"])
+    (node,) = shown["cluster"]["sample"]["nodes"]
+    found = made["cluster"]["nodes"][0]
+    passing = {"address": node["address"], "host": node["host"], "zone": node["zone"], "id": node["id"]}
+    assert node == {**found, **passing, "version": node["version"]}
+    assert re.fullmatch(r"redis 7\.0\.\d+", found["version"])
+
+    info = run_module("redis_cluster_info", nodes=nodes_of(cluster))
+    described = yaml.safe_load(redis_cluster_info.RETURN)["cluster"]["contains"]
+    assert list(described) == list(info["cluster"])
+    replica = info["cluster"]["nodes"][3]
+    fields = described["nodes"]["contains"]
+    assert list(fields) == list(replica)
+    same = ("name", "role", "primary_name", "slots", "slot_count", "keys", "link", "epoch", "reachable", "flags")
+    assert {name: fields[name]["sample"] for name in same} == {name: replica[name] for name in same}
+
+
 def test_users_with_passwords_and_other_bus_ports(servers: Servers, run_module: RunModule) -> None:
     password = 'pass "word" \\ with blanks'
     # An ACL file cannot hold a password with blanks in plain text, but its hash.
@@ -117,9 +142,7 @@ def test_users_with_passwords_and_other_bus_ports(servers: Servers, run_module: 
     acl = ["user default off", f"user admin on #{hashed} ~* &* +@all"]
     cluster = []
     for _number in range(3):
-        cluster.append(
-            servers.start_server(username="admin", password=password, acl=acl, bus_port=servers.free_port())
-        )
+        cluster.append(servers.start_server(username="admin", password=password, acl=acl, bus_port=servers.free_port()))
     nodes = [{**node, "bus_port": server.bus_port} for node, server in zip(nodes_of(cluster), cluster)]
     options: dict[str, Any] = {"nodes": nodes, "replicas_per_primary": 0, **TIMEOUT}
     before = told(cluster)
@@ -225,8 +248,10 @@ def test_failover_is_as_described_and_a_dead_node_is_not(servers: Servers, run_m
     by_name[victim].kill()
     alive = [server for name, server in by_name.items() if name != victim]
     wait_until(
-        lambda: run_module("redis_cluster_info", nodes=options["nodes"])["cluster"]["slots_served"] == 16384
-        and all(str(server.call("CLUSTER", "NODES")).count("master,fail ") == 1 for server in alive)
+        lambda: (
+            run_module("redis_cluster_info", nodes=options["nodes"])["cluster"]["slots_served"] == 16384
+            and all(str(server.call("CLUSTER", "NODES")).count("master,fail ") == 1 for server in alive)
+        )
     )
     info = run_module("redis_cluster_info", replicas_per_primary=1, nodes=options["nodes"])
     assert (info["changed"], info["cluster"]["state"], info["cluster"]["agreed"]) == (False, "broken", False)

@@ -343,9 +343,7 @@ def test_every_reason_is_given_at_once() -> None:
 
 def test_a_member_of_another_cluster_is_refused() -> None:
     model = Model(SIX)
-    stranger = MemberLine(
-        "f" * 40, "203.0.113.9", 6379, 16379, frozenset({"master"}), "", 4, True, ((0, 16383),)
-    )
+    stranger = MemberLine("f" * 40, "203.0.113.9", 6379, 16379, frozenset({"master"}), "", 4, True, ((0, 16383),))
     model.strangers.append(stranger)
     reasons = refusal(model)
     assert any(

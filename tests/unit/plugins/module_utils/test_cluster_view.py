@@ -76,9 +76,7 @@ def test_a_fresh_node_knows_itself_alone(text: str) -> None:
 
 
 def test_slots_and_open_slots_are_told_apart() -> None:
-    line = only(
-        f"{ID} 127.0.0.1:7001@17001 myself,master - 0 0 7 connected 0-5 7 9-10 [8->-{PEER}] [77-<-{PEER}]\n"
-    )
+    line = only(f"{ID} 127.0.0.1:7001@17001 myself,master - 0 0 7 connected 0-5 7 9-10 [8->-{PEER}] [77-<-{PEER}]\n")
     assert line.slots == ((0, 5), (7, 7), (9, 10))
     assert line.migrating == ((8, PEER),)
     assert line.importing == ((77, PEER),)
@@ -224,9 +222,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
 
 
 def node(number: int, host: str = "", zone: str = "") -> DeclaredNode:
-    return DeclaredNode(
-        f"redis-{number}", Address(f"192.0.2.{number}", 6379), 16379, host or f"192.0.2.{number}", zone
-    )
+    return DeclaredNode(f"redis-{number}", Address(f"192.0.2.{number}", 6379), 16379, host or f"192.0.2.{number}", zone)
 
 
 def node_id(number: int) -> str:
