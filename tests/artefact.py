@@ -10,6 +10,7 @@ Usage: artefact.py FOLDER [--judge]; the tarball ends up in FOLDER and the insta
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ def build(folder: Path) -> Path:
         [*galaxy, "install", "--offline", "--no-deps", "--collections-path", folder / "collections", tarball],
         check=True,
         stdout=subprocess.DEVNULL,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")},
     )
     return tarball
 
