@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -50,15 +51,20 @@ KEYS: t.Mapping[str, _Key] = {
 SHORTEST_PASSWORD = 12
 
 
+def _whole_number(value: t.Any) -> int | None:
+    """The number, also from text: variables given with -e or by an AWX survey arrive as such."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _check_kind(name: str, key: _Key, value: t.Any) -> t.Any:
-    # Variables given with -e or by an AWX survey arrive as text.
-    if key.kind is int and isinstance(value, str) and value.strip().isdigit():
-        value = int(value)
-    if not isinstance(value, key.kind) or isinstance(value, bool):
+    checked = _whole_number(value) if key.kind is int else value if isinstance(value, str) else None
+    if checked is None:
         wanted = {int: "a whole number", str: "a text"}[key.kind]
         shown = "" if key.secret else f", not {value!r}"
         raise DescriptionError(f"tyk_redis.{name} must be {wanted}{shown}.")
-    return value
+    return checked
 
 
 def _check_value(name: str, key: _Key, value: t.Any) -> None:
@@ -78,8 +84,11 @@ def _check_value(name: str, key: _Key, value: t.Any) -> None:
             )
         if any(character in value for character in "\0\r\n"):
             raise DescriptionError(f"tyk_redis.{name} contains a line break or a NUL character, which cannot be typed.")
-    elif not value or any(character.isspace() or not character.isprintable() for character in value):
-        raise DescriptionError(f"tyk_redis.{name} is {value!r}; it must be a non-empty text without blanks.")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise DescriptionError(f"tyk_redis.{name} contains half of a character, which UTF-8 cannot express.")
+    elif not value or any(c.isspace() or not c.isprintable() or c in "\"'" for c in value):
+        # redis.conf and users.acl know no way to quote a name that both of them take.
+        raise DescriptionError(f"tyk_redis.{name} is {value!r}; it must be a non-empty text without blanks and quotes.")
 
 
 def describe(given: t.Any) -> dict[str, t.Any]:
@@ -122,12 +131,14 @@ def describe(given: t.Any) -> dict[str, t.Any]:
     return result
 
 
-def _is_address(text: t.Any) -> bool:
+def _address(text: t.Any) -> str | None:
+    """The address in the one form that servers print, or None where it is none that other hosts could connect to."""
     try:
-        ipaddress.ip_address(str(text))
+        address = ipaddress.ip_address(str(text))
     except ValueError:
-        return False
-    return True
+        return None
+    # A scope, as in fe80::1%eth0, means something on one host only.
+    return None if address.is_unspecified or "%" in str(address) else str(address)
 
 
 def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
@@ -138,15 +149,18 @@ def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     """
     given = variables.get("redis_address")
     if given:
-        if not _is_address(given):
+        address = _address(given)
+        if address is None:
             raise DescriptionError(
-                f"{host}: redis_address is {given!r}; give the IP address itself, Redis Cluster does not resolve names."
+                f"{host}: redis_address is {given!r}; give the IP address itself by which other hosts reach it,"
+                " Redis Cluster does not resolve names."
             )
-        return str(given)
+        return address
     facts = variables.get("ansible_facts") or {}
     for candidate in (variables.get("ansible_host"), (facts.get("default_ipv4") or {}).get("address")):
-        if candidate and _is_address(candidate):
-            return str(candidate)
+        address = _address(candidate) if candidate else None
+        if address is not None:
+            return address
     raise DescriptionError(
         f"{host}: no IP address to bind and announce is known. Set the host variable redis_address"
         " to an address that all Redis and Tyk hosts reach."
@@ -159,12 +173,13 @@ def _ports_of(host: str, variables: t.Mapping[str, t.Any]) -> list[int]:
         raise DescriptionError(f"{host}: redis_ports is {given!r}; it must be a list of ports, for example [6379].")
     ports = []
     for item in given:
-        if isinstance(item, bool) or not str(item).isdigit() or not 1 <= int(item) <= HIGHEST_CLUSTER_PORT:
+        port = _whole_number(item)
+        if port is None or not 1 <= port <= HIGHEST_CLUSTER_PORT:
             raise DescriptionError(
                 f"{host}: redis_ports contains {item!r}; a port is a number from 1 to {HIGHEST_CLUSTER_PORT}"
                 f" (the cluster bus uses port + {BUS_PORT_OFFSET})."
             )
-        ports.append(int(item))
+        ports.append(port)
     for port in ports:
         if ports.count(port) > 1:
             raise DescriptionError(f"{host}: redis_ports contains {port} more than once.")
@@ -176,6 +191,10 @@ def _ports_of(host: str, variables: t.Mapping[str, t.Any]) -> list[int]:
     return ports
 
 
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def members_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> list[dict[str, t.Any]]:
     """Every Redis instance of these hosts, in the order of the inventory: what redis_cluster takes as ``nodes``."""
     members: list[dict[str, t.Any]] = []
@@ -183,11 +202,12 @@ def members_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterabl
     for host in hosts:
         variables = hostvars[host]
         address = address_of(host, variables)
+        zone = variables.get("redis_zone")
         for port in _ports_of(host, variables):
             other = owners.setdefault((address, port), host)
             if other != host:
                 raise DescriptionError(
-                    f"{host} and {other} both claim {address}:{port}; give each host its own redis_address."
+                    f"{host} and {other} both claim {_endpoint(address, port)}; give each host its own redis_address."
                 )
             members.append(
                 {
@@ -195,7 +215,7 @@ def members_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterabl
                     "address": address,
                     "port": port,
                     "host": host,
-                    "zone": str(variables.get("redis_zone") or ""),
+                    "zone": "" if zone is None else str(zone),
                 }
             )
     return members
@@ -203,11 +223,7 @@ def members_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterabl
 
 def endpoints_of(members: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """``address:port`` of each instance, IPv6 in brackets: what Tyk takes as ``addrs``."""
-    endpoints = []
-    for member in members:
-        address = member["address"]
-        endpoints.append(f"[{address}]:{member['port']}" if ":" in address else f"{address}:{member['port']}")
-    return endpoints
+    return [_endpoint(member["address"], member["port"]) for member in members]
 
 
 def config_text(value: t.Any) -> str:
