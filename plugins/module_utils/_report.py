@@ -58,13 +58,19 @@ def _tyk_row(host: str, component: str, result: t.Mapping[str, t.Any]) -> list[s
     ]
 
 
-def report(cluster: t.Mapping[str, t.Any], checks: t.Sequence[t.Mapping[str, t.Any]], problems: t.Sequence[str]) -> str:
-    """The report: a line for each Redis instance, a line for each Tyk component, then the verdict.
+def report(
+    cluster: t.Mapping[str, t.Any],
+    checks: t.Sequence[t.Mapping[str, t.Any]],
+    problems: t.Sequence[str],
+    remarks: t.Sequence[str] = (),
+) -> str:
+    """The report: a line for each Redis instance, a line for each Tyk component, then the verdict and the remarks.
 
     Args:
         cluster: what ``redis_cluster_info`` returns as ``cluster``; empty when nothing could be asked.
         checks: dictionaries with ``host``, ``component`` and ``result``, the latter from ``tyk_redis_check``.
         problems: sentences; none means that all is well.
+        remarks: sentences about what could be better; they do not touch the verdict.
     """
     lines = []
     nodes = cluster.get("nodes") or []
@@ -76,9 +82,17 @@ def report(cluster: t.Mapping[str, t.Any], checks: t.Sequence[t.Mapping[str, t.A
     if problems:
         lines.append(f"NOT WELL: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
         lines += [f"  {number}. {sentence}" for number, sentence in enumerate(problems, start=1)]
-    else:
+    elif nodes:
         lines.append(
             f"All is well: {cluster.get('slots_served', 0)} of 16384 slots served by {cluster.get('size', 0)}"
-            f" primaries, {len(nodes)} instances agree, {len(checks)} Tyk component{'' if len(checks) == 1 else 's'} proved."
+            f" primaries, {len(nodes)} instances agree, {_proved(checks)}."
         )
+    else:
+        lines.append(f"All that was asked is well: {_proved(checks)}; no Redis instance was asked.")
+    if remarks:
+        lines += ["Remarks:", *(f"  {number}. {sentence}" for number, sentence in enumerate(remarks, start=1))]
     return "\n".join(lines)
+
+
+def _proved(checks: t.Sequence[t.Any]) -> str:
+    return f"{len(checks)} Tyk component{'' if len(checks) == 1 else 's'} proved"

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 The apiops.tyk_redis contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filters, as templates see them; what they compute is tested with the module_utils."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.apiops.tyk_redis.plugins.filter import tyk_redis
+
+FILTERS = tyk_redis.FilterModule().filters()
+LEAST = {"password": "only-for-this-test", "admin_password": "neither-is-this-one"}
+
+
+def documentation(name: str) -> dict[str, t.Any]:
+    page: dict[str, t.Any] = yaml.safe_load(Path(tyk_redis.__file__).with_name(f"{name}.yml").read_text("utf-8"))
+    return page
+
+
+def test_every_filter_is_documented() -> None:
+    pages = {path.stem for path in Path(tyk_redis.__file__).parent.glob("*.yml")}
+    assert pages == set(FILTERS)
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_the_documented_options_are_the_parameters(name: str) -> None:
+    page = documentation(name)["DOCUMENTATION"]
+    assert page["name"] == name
+    _first, *others = inspect.signature(FILTERS[name]).parameters.values()
+    options = page["options"]
+    assert list(options) == ["_input", *(parameter.name for parameter in others)]
+    for parameter in others:
+        assert options[parameter.name].get("required", False) == (parameter.default is parameter.empty)
+        if parameter.default is not parameter.empty:
+            assert options[parameter.name]["default"] == list(parameter.default)
+    if others:
+        assert page["positional"].split(", ") == list(options)
+
+
+def test_a_description_is_filled_in_or_refused() -> None:
+    assert FILTERS["description"](LEAST)["username"] == "tyk"
+    with pytest.raises(AnsibleFilterError) as caught:
+        FILTERS["description"]({"password": "only-for-this-test"})
+    assert str(caught.value) == (
+        "tyk_redis.admin_password must be given; there is no default password. Keep it in a vault."
+    )
+
+
+def test_instances_are_listed_or_refused() -> None:
+    hostvars = {"redis1": {"redis_address": "192.0.2.1"}, "redis2": {"redis_address": "2001:db8::2"}}
+    members = FILTERS["members"](hostvars, ["redis1", "redis2"])
+    assert FILTERS["endpoints"](members) == ["192.0.2.1:6379", "[2001:db8::2]:6379"]
+    hostvars["redis2"]["redis_address"] = "redis2.example"
+    with pytest.raises(AnsibleFilterError, match=r"^redis2: redis_address is 'redis2\.example'; give the IP address"):
+        FILTERS["members"](hostvars, ["redis1", "redis2"])
+
+
+def test_components_come_in_a_fixed_order() -> None:
+    groups = ["tyk_mdcb", "redis", "tyk_pump", "tyk_gateway", "all", "tyk_dashboard"]
+    assert FILTERS["components"](groups) == ["gateway", "dashboard", "pump", "mdcb"]
+    assert FILTERS["components"](["redis", "gateway", "tyk"]) == []
+
+
+def test_a_hash_is_the_one_of_the_bytes() -> None:
+    assert FILTERS["acl_hash"]("größe") == hashlib.sha256(b"gr\xc3\xb6\xc3\x9fe").hexdigest()
+    assert FILTERS["acl_hash"]("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_value_for_redis_conf_is_quoted() -> None:
+    assert FILTERS["config_text"]('say "ß"') == '"say \\x22\\xc3\\x9f\\x22"'
+
+
+def check(host: str, *problems: str, **agreement: t.Any) -> dict[str, t.Any]:
+    result = {"problems": list(problems)}
+    common = {"mode": "cluster", "addresses": ["192.0.2.1:6379"], "database": 0, "tls": False, "node_ids": ["a"]}
+    return {"host": host, "component": "gateway", "result": {**result, "agreement": {**common, **agreement}}}
+
+
+def test_problems_are_those_of_each_host_and_those_between_them() -> None:
+    assert FILTERS["problems"]([]) == []
+    assert FILTERS["problems"]([check("gw1"), check("gw2")]) == []
+    sentences = FILTERS["problems"]([check("gw1", "One.", "Two."), check("gw2", "Three.", database=1)])
+    assert sentences[:3] == ["gw1: One.", "gw1: Two.", "gw2: Three."]
+    assert len(sentences) == 4
+    assert "gw1" in sentences[3] and "gw2" in sentences[3]
+
+
+def test_the_report_takes_remarks() -> None:
+    assert FILTERS["report"]({}, [], []).startswith("All that was asked is well: ")
+    assert FILTERS["report"]({}, [], [], ["Odd."]).endswith("\nRemarks:\n  1. Odd.")
