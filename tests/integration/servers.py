@@ -43,9 +43,11 @@ VERSIONS = (DISTRIBUTION, *_IN_WHEELS)
 def server_binary(version: str) -> str:
     """The path of a server of this version; the test fails when it is not installed."""
     if version == DISTRIBUTION:
-        path = shutil.which("redis-server", path="/usr/bin:/usr/local/bin")
+        path = shutil.which("redis-server", path=os.pathsep.join(map(str, _distribution_folders())))
         if path is None:
-            raise FileNotFoundError("The distribution's redis-server is needed: apt-get install redis-server")
+            raise FileNotFoundError(
+                "The distribution's redis-server is needed: make tools, or apt-get install redis-server"
+            )
         return path
     package, inside = _IN_WHEELS[version]
     spec = importlib.util.find_spec(package)
@@ -55,6 +57,12 @@ def server_binary(version: str) -> str:
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
     return str(binary)
+
+
+def _distribution_folders() -> list[Path]:
+    """Where make puts a link to the server, also for a copy of the project inside .cache; then where packages do."""
+    made = [folder / ".cache" / "bin" for folder in Path(__file__).resolve().parents]
+    return [*made, Path("/usr/bin"), Path("/usr/local/bin")]
 
 
 @dataclass(frozen=True)
