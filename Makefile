@@ -23,6 +23,10 @@ help: ## list the targets
 demo: tools ## make ten local hosts, run playbooks/site.yml and playbooks/verify.yml on them, leave them up
 	@python tests/demo.py
 
+.PHONY: verify
+verify: tools ## run playbooks/verify.yml on the demo's hosts once more
+	@python tests/demo.py verify
+
 .PHONY: test
 test: tools ## run everything that CI checks (SUITES="ruff units" for some of it)
 	@python tests/run_suites.py $(SUITES)
