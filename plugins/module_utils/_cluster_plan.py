@@ -484,7 +484,7 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
     if not reasons and view.healthy:
         return Plan(
             steps=tuple(_timeout_steps(desired, view)),
-            warnings=(*warnings, *(problem.sentence for problem in view.problems if problem.warning)),
+            warnings=(*warnings, *(problem.sentence for problem in view.warnings)),
             layout=tuple(view.describe()),
         )
     blocking = [problem.sentence for problem in view.errors if problem.kind in _BLOCKING]

@@ -181,6 +181,10 @@ class ClusterView:
         return tuple(problem for problem in self.problems if not problem.warning)
 
     @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.warning)
+
+    @property
     def healthy(self) -> bool:
         return self.state == "ok"
 

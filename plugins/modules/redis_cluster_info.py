@@ -175,9 +175,7 @@ cluster:
             - slave
 problems:
   description:
-    - What is wrong, as sentences.
-    - Remarks on the placement, such as a primary that shares its host with a replica of its own, are among them,
-      although they do not make the cluster unhealthy.
+    - What is wrong, as sentences. Empty if and only if RV(cluster.healthy) is V(true).
   returned: always
   type: list
   elements: str
@@ -186,6 +184,15 @@ problems:
       redis-1: 192.0.2.11:6379 refused the connection; start Redis there, and check the address and port it listens on.
     - redis-2, redis-3, redis-4, redis-5 and redis-6 have marked redis-1 as failed.
     - redis-4 (slots 0-5460) has 0 of 1 replica.
+remarks:
+  description:
+    - What could be better and does not make the cluster unhealthy, as sentences, for example that a primary shares its
+      host with a replica of its own.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - redis-1 and its replica redis-4 share the host 192.0.2.11 and fail together; declare nodes on more hosts.
 """
 
 from typing import Any
@@ -211,7 +218,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     replicas = module.params["replicas_per_primary"]
     with Cluster(nodes, connector(module.params), replicas_per_primary=replicas) as cluster:
         view = cluster.observe()
-    return {"changed": False, "cluster": view.as_dict(), "problems": [problem.sentence for problem in view.problems]}
+    return {
+        "changed": False,
+        "cluster": view.as_dict(),
+        "problems": [problem.sentence for problem in view.errors],
+        "remarks": [problem.sentence for problem in view.warnings],
+    }
 
 
 def main() -> None:

@@ -541,6 +541,16 @@ def test_placement_is_a_warning(places: dict[int, tuple[str, str]], expected: st
     view = merged(views)
     assert expected in sentences(view)
     assert view.healthy
+    assert (view.errors, view.warnings) == ((), view.problems)
+
+
+def test_a_warning_beside_an_error_is_still_a_warning() -> None:
+    views = {n: replace(view_of(n), node=node(n, "h1")) for n in range(1, 6)}
+    view = merged({**views, 6: down(6)})
+    assert not view.healthy
+    assert {problem.kind for problem in view.warnings} == {"placement"}
+    assert "placement" not in {problem.kind for problem in view.errors}
+    assert sorted(map(str, view.problems)) == sorted(map(str, view.errors + view.warnings))
 
 
 def test_zones_do_not_matter_when_there_are_not_enough() -> None:
