@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from servers import Server, Servers
 
@@ -37,6 +38,8 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     def run(name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.apiops.tyk_redis.plugins.modules.{name}")
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        # Ansible gathers warnings for the life of the process, which is otherwise that of one module.
+        warnings._global_warnings.clear()
         capsys.readouterr()
         with patch_module_args(arguments), pytest.raises(SystemExit):
             module.main()

@@ -46,6 +46,17 @@ def told(cluster: Sequence[Server]) -> list[str]:
     return facts
 
 
+def told_at_rest(cluster: Sequence[Server]) -> list[str]:
+    """The same, once the gossip after a failover has died down: each node hears from each other one every second."""
+    before = told(cluster)
+    while True:
+        time.sleep(2)
+        after = told(cluster)
+        if after == before:
+            return after
+        before = after
+
+
 def commands_since_reset(server: Server) -> set[str]:
     stats = str(server.call("INFO", "commandstats"))
     return set(re.findall(r"cmdstat_([^:]+):", stats))
@@ -133,6 +144,53 @@ def test_the_documentation_shows_what_is_returned(servers: Servers, run_module: 
     assert list(fields) == list(replica)
     same = ("name", "role", "primary_name", "slots", "slot_count", "keys", "link", "epoch", "reachable", "flags")
     assert {name: fields[name]["sample"] for name in same} == {name: replica[name] for name in same}
+
+
+def test_remarks_are_no_problems(servers: Servers, run_module: RunModule) -> None:
+    cluster = sorted(start(servers), key=lambda server: server.address)
+    options: dict[str, Any] = {"nodes": declared(cluster), "replicas_per_primary": 1}
+    run_module("redis_cluster", **options, **TIMEOUT)
+    well = run_module("redis_cluster_info", **options)
+    assert (well["cluster"]["healthy"], well["problems"]) == (True, [])
+    assert len(well["remarks"]) == 3
+    (shown,) = yaml.safe_load(redis_cluster_info.RETURN)["remarks"]["sample"]
+    assert well["remarks"][0] == shown.replace("192.0.2.11", "127.0.0.1")
+
+    cluster[5].kill()
+    unwell = run_module("redis_cluster_info", **options)
+    assert unwell["cluster"]["healthy"] is False
+    assert unwell["problems"][0].startswith(f"redis-6: {cluster[5].address} refused the connection; ")
+    assert not set(unwell["problems"]) & set(unwell["remarks"])
+    assert set(unwell["remarks"]) >= set(well["remarks"][:2])
+    assert run_module("redis_cluster_info", nodes=nodes_of(cluster), replicas_per_primary=1)["remarks"] == []
+
+
+def test_the_plan_for_servers_to_come_is_the_one_for_those_that_have_come(
+    servers: Servers, run_module: RunModule
+) -> None:
+    cluster = start(servers)
+    options: dict[str, Any] = {"nodes": declared(cluster), "replicas_per_primary": 1, **TIMEOUT}
+    real = run_module("redis_cluster", check=True, diff=True, **options)
+    for server in cluster:
+        server.kill()
+    arguments = json.dumps({**options, "assume_fresh": True, "_ansible_check_mode": True, "_ansible_diff": True})
+    without_redis_py = subprocess.run(
+        [sys.executable, "-c", WITHOUT_REDIS_PY, arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    fresh = json.loads(without_redis_py.stdout)
+    same = ("changed", "plan", "diff", "warnings")
+    assert {key: fresh[key] for key in same} == {key: real[key] for key in same}
+
+    refused = run_module("redis_cluster", assume_fresh=True, **options)
+    assert refused["failed"] is True
+    assert len([reason for reason in refused["reasons"] if "refused the connection" in reason]) == 6
+
+    for server in cluster:
+        server.start_again()
+    applied = run_module("redis_cluster", assume_fresh=True, **options)
+    assert (applied["changed"], applied["plan"]) == (True, fresh["plan"])
+    assert applied["cluster"]["healthy"] is True
+    assert run_module("redis_cluster", assume_fresh=True, **options)["changed"] is False
 
 
 def test_users_with_passwords_and_other_bus_ports(servers: Servers, run_module: RunModule) -> None:
@@ -261,7 +319,7 @@ def test_failover_is_as_described_and_a_dead_node_is_not(servers: Servers, run_m
     slots = ", ".join(replica["slots"]) or ", ".join(facts[heir]["slots"])
     assert f"{heir} (slots {slots}) has 0 of 1 replica." in info["problems"]
 
-    before = told(alive)
+    before = told_at_rest(alive)
     refused = run_module("redis_cluster", node_timeout=2000, **options)
     assert refused["failed"] is True
     assert refused["reasons"] == info["problems"]
@@ -314,6 +372,20 @@ DIES = textwrap.dedent(
 
     _cluster_apply.Cluster.send = send_or_die
     with patch_module_args(json.loads(sys.argv[2])):
+        redis_cluster.main()
+    """
+)
+
+
+WITHOUT_REDIS_PY = textwrap.dedent(
+    """
+    import json, sys
+    sys.modules["redis"] = None
+    from ansible.module_utils.testing import patch_module_args
+    from ansible_collections.apiops.tyk_redis.plugins.modules import redis_cluster
+
+    assert not redis_cluster.HAS_REDIS
+    with patch_module_args(json.loads(sys.argv[1])):
         redis_cluster.main()
     """
 )

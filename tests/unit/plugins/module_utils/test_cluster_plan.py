@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan imp
     Step,
     check_addresses,
     check_counts,
+    fresh_view,
     make_plan,
     place,
 )
@@ -200,6 +202,36 @@ def test_the_plan_of_a_new_cluster_reads_like_a_recipe() -> None:
 
 
 SHAPES = st.sampled_from([(3, 0), (6, 1), (7, 1), (9, 2), (8, 1), (11, 2)])
+
+
+@given(
+    SHAPES, st.integers(1, 6), st.sampled_from(["", "ab", "abc"]), st.sampled_from([None, 1000, 15000]), st.randoms()
+)
+@settings(max_examples=60, deadline=None)
+def test_the_plan_for_nodes_to_come_is_the_one_for_nodes_that_have_come(
+    shape: tuple[int, int], hosts: int, zones: str, node_timeout: int | None, random: Random
+) -> None:
+    size, replicas = shape
+    nodes = [
+        node(number, host=f"h{number % hosts}", zone=zones and zones[number % hosts % len(zones)])
+        for number in range(1, size + 1)
+    ]
+    random.shuffle(nodes)
+    desired = Desired(tuple(nodes), replicas, node_timeout)
+    model = Model(nodes)
+    for started in model.nodes.values():
+        started.timeout = node_timeout or started.timeout
+    fresh = fresh_view(desired)
+    assert make_plan(desired, fresh) == make_plan(desired, model.observe(replicas))
+    assert fresh.describe() == model.observe(replicas).describe()
+    assert fresh.state == "none"
+
+
+def test_nodes_to_come_are_refused_for_the_same_reasons() -> None:
+    desired = Desired(SIX[:4], 1)
+    with pytest.raises(PlanRefused) as caught:
+        make_plan(desired, fresh_view(desired))
+    assert list(caught.value.reasons) == refusal(Model(SIX[:4]), SIX[:4])
 
 
 @given(SHAPES, st.data())

@@ -40,6 +40,30 @@ def test_a_host_without_redis_py_is_told_so(
     assert result["msg"].startswith("Failed to import the required Python library (redis) on ")
 
 
+def test_the_check_of_nodes_to_come_needs_neither_them_nor_redis_py(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_cluster, "HAS_REDIS", False)
+    monkeypatch.setattr(redis_cluster, "Cluster", None)
+    nodes = [{"address": f"192.0.2.{number}"} for number in range(1, 7)]
+    options: dict[str, Any] = {"nodes": nodes, "node_timeout": 15000, "assume_fresh": True}
+    planned = run(redis_cluster, capsys, _ansible_check_mode=True, _ansible_diff=True, **options)
+    assert (planned.get("failed"), planned["changed"], planned["cluster"]["state"]) == (None, True, "none")
+    assert planned["plan"][0].startswith("Set cluster-node-timeout to 2000 ms on 192.0.2.1:6379, ")
+    assert planned["plan"][-1].startswith("Set cluster-node-timeout to 15000 ms on 192.0.2.1:6379, ")
+    assert planned["diff"]["before"].startswith("192.0.2.1:6379: alone\n")
+    assert planned["diff"]["after"].startswith("192.0.2.1:6379: primary, slots 0-5460\n")
+
+    few = run(redis_cluster, capsys, _ansible_check_mode=True, **{**options, "nodes": nodes[:4]})
+    assert few["failed"] is True
+    assert "4 nodes with 1 replica per primary make 2 primaries, but a cluster needs 3" in few["msg"]
+
+    # It is a matter of the check mode alone.
+    meant = run(redis_cluster, capsys, **options)
+    assert meant["failed"] is True
+    assert meant["msg"].startswith("Failed to import the required Python library (redis) on ")
+
+
 @BOTH
 def test_addresses_are_judged_before_anybody_is_asked(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = [{"address": "redis-1.example"}, {"address": "192.0.2.1", "bus_port": 6379}]
