@@ -1,4 +1,4 @@
-"""Works on a Redis Cluster as Tyk's user does, with nothing but what stands in the gateway's file. Prints what it found."""
+"""Works on a Redis Cluster as Tyk's user does, with nothing but what stands in the gateway's file."""
 
 from __future__ import annotations
 
