@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import parse_cluster_nodes
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import ViewError, parse_cluster_nodes
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
     Address,
     RedisConnection,
@@ -19,8 +19,9 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
 )
 
 POLL_SECONDS = 0.05
-# A server gives a manual failover up after five seconds (CLUSTER_MF_TIMEOUT in its source).
-ATTEMPT_SECONDS = 6.0
+# A server gives a manual failover up after five seconds (CLUSTER_MF_TIMEOUT in its source), and the primary accepts no
+# write meanwhile. Clients get twice as long to work before the next attempt.
+ATTEMPT_SECONDS = 15.0
 
 
 class FailoverError(Exception):
@@ -46,7 +47,13 @@ class Failover:
         with self._connect(self._address) as instance:
             if "cluster_enabled:1" not in instance.call("INFO", "cluster"):
                 return False, None
-            nodes = parse_cluster_nodes(instance.call("CLUSTER", "NODES"))
+            try:
+                nodes = parse_cluster_nodes(instance.call("CLUSTER", "NODES"))
+            except ViewError as exc:
+                raise FailoverError(
+                    f"{self._address} does not answer as a Redis or Valkey server does ({exc});"
+                    " check what listens there."
+                ) from exc
         myself = next(node for node in nodes if "myself" in node.flags)
         if "master" not in myself.flags or not myself.slots:
             return False, None
@@ -68,22 +75,16 @@ class Failover:
         """
         with self._connect(replica) as successor:
             while True:
-                successor.call("CLUSTER", "FAILOVER")
+                refusal = self._start(successor)
                 if self._becomes_primary(successor):
                     break
                 if time.monotonic() > self._deadline:
                     raise FailoverError(
-                        f"{replica} did not take over from {self._address} in time. Nothing was stopped. A majority of"
-                        " the primaries must vote, and they refuse a vote for the same primary within twice the node"
-                        " timeout: look into the replica's log, wait, and run again."
+                        f"{replica} did not take over from {self._address} in time.{refusal} Nothing was stopped. A"
+                        " majority of the primaries must vote, and they refuse a vote for the same primary within twice"
+                        " the node timeout: look into the replica's log, wait, and run again."
                     )
-        while not self._follows(replica):
-            if time.monotonic() > self._deadline:
-                raise FailoverError(
-                    f"{replica} has taken over from {self._address}, but the latter does not follow it yet."
-                    " Look into both logs, and run again when its master_link_status is up."
-                )
-            time.sleep(POLL_SECONDS)
+        self._await_follower(replica)
 
     def _offset_in_sync(self, replica: Address) -> int | None:
         try:
@@ -96,6 +97,17 @@ class Failover:
             return None
         return int(info["slave_repl_offset"])
 
+    def _start(self, successor: RedisConnection) -> str:
+        """Begin an attempt. Returns what the server has against it, as a sentence."""
+        try:
+            successor.call("CLUSTER", "FAILOVER")
+        except RedisProblem as problem:
+            # Either it took over just now, or it has lost its primary, which may pass.
+            if problem.kind != "error":
+                raise
+            return f" {problem}"
+        return ""
+
     def _becomes_primary(self, successor: RedisConnection) -> bool:
         attempt_ends = min(self._deadline, time.monotonic() + ATTEMPT_SECONDS)
         while time.monotonic() < attempt_ends:
@@ -103,6 +115,22 @@ class Failover:
                 return True
             time.sleep(POLL_SECONDS)
         return False
+
+    def _await_follower(self, replica: Address) -> None:
+        while True:
+            silence = ""
+            try:
+                if self._follows(replica):
+                    return
+            except RedisProblem as problem:
+                # A server that drops a large data set to copy another one is silent for a while.
+                silence = f" {problem}"
+            if time.monotonic() > self._deadline:
+                raise FailoverError(
+                    f"{replica} has taken over from {self._address}, but the latter does not follow it yet.{silence}"
+                    " Look into both logs, and run again when its master_link_status is up."
+                )
+            time.sleep(POLL_SECONDS)
 
     def _follows(self, replica: Address) -> bool:
         with self._connect(self._address) as instance:
