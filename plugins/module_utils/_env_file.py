@@ -201,7 +201,9 @@ def parse(content: bytes, path: str, *, systemd_version: int = COMMENT_ENDS_WITH
         name, assigned = reader.key()
         if not assigned:
             # Only the first word: without an equals sign nobody can tell which part is a value.
-            ignored.append(Ignored(line, _printable(name.split(None, 1)[0]), "it has no equals sign"))
+            # And perhaps none: Python takes more characters for blanks than systemd does.
+            first = (name.split(None, 1) or [""])[0]
+            ignored.append(Ignored(line, _printable(first), "it has no equals sign"))
             continue
         value = reader.value()
         if not _acceptable(name) or not _acceptable(value):

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import (
@@ -130,6 +130,7 @@ def test_double_quotes_keep_everything_that_is_escaped(value: str) -> None:
     assert [(name, found) for name, found, _line in values(f'A="{escaped}"\nB=1\n')] == [("A", value), ("B", "1")]
 
 
+@example(content=b"\x0b")
 @given(content=st.binary(max_size=60))
 def test_no_content_is_too_strange(content: bytes) -> None:
     file = parse(content, PATH)
