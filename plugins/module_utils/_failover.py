@@ -42,11 +42,36 @@ class Failover:
         self._connect = connect
         self._deadline = time.monotonic() + timeout
 
-    def successor(self) -> tuple[bool, Address | None]:
-        """Whether the instance has a role to hand over, and the replica in sync that would take it."""
+    def successor(self, wait: bool) -> tuple[bool, Address | None]:
+        """Whether the instance has a role to hand over, and the replica in sync that would take it.
+
+        Args:
+            wait: whether to give replicas that are just catching up the time to do so.
+
+        Raises:
+            FailoverError: it has replicas, but none of them is in sync.
+        """
+        while True:
+            has_role, replicas = self._replicas()
+            if not replicas:
+                return has_role, None
+            offsets = [(self._offset_in_sync(replica), replica) for replica in replicas]
+            candidates = [(-offset, replica) for offset, replica in offsets if offset is not None]
+            if candidates:
+                return True, min(candidates)[1]
+            if not wait or time.monotonic() > self._deadline:
+                raise FailoverError(
+                    f"{self._address} is a primary with slots, and no replica of it is in sync and could take over:"
+                    f" {', '.join(map(str, replicas))}. Nothing was stopped. Bring one back until its"
+                    " master_link_status is up, and run again."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _replicas(self) -> tuple[bool, list[Address]]:
+        """Whether the instance is a primary with slots, and the replicas that it knows of itself."""
         with self._connect(self._address) as instance:
             if "cluster_enabled:1" not in instance.call("INFO", "cluster"):
-                return False, None
+                return False, []
             try:
                 nodes = parse_cluster_nodes(instance.call("CLUSTER", "NODES"))
             except ViewError as exc:
@@ -56,16 +81,8 @@ class Failover:
                 ) from exc
         myself = next(node for node in nodes if "myself" in node.flags)
         if "master" not in myself.flags or not myself.slots:
-            return False, None
-        candidates = []
-        for node in nodes:
-            if node.primary_id != myself.node_id or node.flags & {"fail", "fail?", "handshake", "noaddr"}:
-                continue
-            replica = Address(node.host, node.port)
-            offset = self._offset_in_sync(replica)
-            if offset is not None:
-                candidates.append((-offset, replica))
-        return True, min(candidates)[1] if candidates else None
+            return False, []
+        return True, [Address(node.host, node.port) for node in nodes if node.primary_id == myself.node_id]
 
     def hand_over(self, replica: Address) -> None:
         """Let the replica take over, and wait until the instance follows it.

@@ -13,7 +13,9 @@ description:
   - For the moment before an instance is stopped or restarted. When the instance is a primary with slots, its best
     replica takes over by C(CLUSTER FAILOVER), which loses no acknowledged write.
   - Does nothing when the instance is a replica, a primary without slots, or not in cluster mode.
-  - When no replica can take over, nothing is changed and RV(alone) is V(true), so that the caller decides.
+  - When it has no replica at all, nothing is changed and RV(alone) is V(true), so that the caller decides.
+  - When it has replicas and none of them is in sync, waits up to O(timeout) for one, then fails. Nothing is changed
+    then either.
 author:
   - The apiops.tyk_redis contributors (@apiops)
 extends_documentation_fragment:
@@ -39,7 +41,7 @@ options:
     default: 6379
   timeout:
     description:
-      - Seconds to wait until the replica has taken over and the instance follows it.
+      - Seconds to wait until a replica is in sync, has taken over, and the instance follows it.
     type: int
     default: 60
 """
@@ -54,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 alone:
-  description: Whether the instance is a primary with slots and no replica can take over.
+  description: Whether the instance is a primary with slots that has no replica at all.
   type: bool
   returned: success
   sample: false
@@ -84,7 +86,7 @@ CONNECT_SECONDS = 5.0
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     failover = Failover(Address(params["address"], params["port"]), opener(params, CONNECT_SECONDS), params["timeout"])
-    has_role, replica = failover.successor()
+    has_role, replica = failover.successor(wait=not module.check_mode)
     if replica is not None and not module.check_mode:
         failover.hand_over(replica)
     return {

@@ -207,7 +207,12 @@ def test_only_a_replica_in_sync_is_chosen(form: Callable[..., Cluster], hand_ove
 
     cluster.by_address.pop(second).kill()
     for check in (True, False):
-        assert outcome(hand_over(primary, check=check)) == (False, True, "")
+        refused = hand_over(primary, check=check, timeout=1)
+        assert refused["failed"] is True
+        assert (
+            f"{chosen} is a primary with slots, and no replica of it is in sync and could take over: " in refused["msg"]
+        )
+        assert first in refused["msg"] and second in refused["msg"]
     del before[second]
     assert cluster.roles() == before
 
@@ -271,7 +276,7 @@ def test_what_happens_between_the_choice_and_the_handing_over(form: Callable[...
     replica = cluster.by_address[heir]
 
     # The primary freezes, so the servers mark it as failed, and its replica may not act on that.
-    assert Failover(primary.address, opener, 1).successor() == (True, replica.address)
+    assert Failover(primary.address, opener, 1).successor(wait=True) == (True, replica.address)
     for server in cluster.servers:
         server.call("CONFIG", "SET", "cluster-node-timeout", 1000)
     with stopped([primary]):
