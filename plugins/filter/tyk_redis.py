@@ -18,6 +18,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     endpoints_of,
     members_of,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_agreement import disagreements
@@ -64,6 +65,7 @@ class FilterModule:
             "components": _components,
             "acl_hash": _acl_hash,
             "config_text": config_text,
+            "instance_problems": instance_problems,
             "kernel_differences": differences,
             "report": report,
             "problems": _problems,
