@@ -230,7 +230,10 @@ class RedisConnection:
         tls = self._tls
         if tls is None:
             return None
-        context = ssl.create_default_context()
+        # Not create_default_context, which would trust the system's authorities beside those of the CA file.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.hostname_checks_common_name = False
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         if not tls.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -240,6 +243,8 @@ class RedisConnection:
         try:
             if tls.ca_file:
                 context.load_verify_locations(tls.ca_file)
+            else:
+                context.load_default_certs()
         except OSError as exc:
             raise self._problem(
                 "error",

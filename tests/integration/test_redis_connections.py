@@ -82,6 +82,18 @@ def problem_with(address: Address, **options: Any) -> RedisProblem:
     return caught.value
 
 
+def test_a_ca_file_is_trusted_instead_of_the_system(
+    servers: Servers, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert_file, key_file = authority.issue("known to the system")
+    tls = ServerTls(authority.file, cert_file, key_file)
+    address = servers.start_server(cluster=False, tls=tls, client_tls=Tls(verify=False)).address
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with RedisConnection(address, tls=Tls()) as connection:
+        assert connection.call("PING") == "PONG"
+    assert problem_with(address, tls=Tls(ca_file=Authority(tmp_path, "other").file)).kind == "tls-untrusted"
+
+
 def test_certificates_that_do_not_fit_are_told_apart(servers: Servers, authority: Authority, tmp_path: Path) -> None:
     def server(name: str, **options: Any) -> Address:
         cert_file, key_file = authority.issue(name, **options)
