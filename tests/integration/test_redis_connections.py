@@ -85,7 +85,7 @@ def problem_with(address: Address, **options: Any) -> RedisProblem:
 def test_a_ca_file_is_trusted_instead_of_the_system(
     servers: Servers, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cert_file, key_file = authority.issue("known to the system")
+    cert_file, key_file = authority.issue("system")
     tls = ServerTls(authority.file, cert_file, key_file)
     address = servers.start_server(cluster=False, tls=tls, client_tls=Tls(verify=False)).address
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
