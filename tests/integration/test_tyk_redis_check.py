@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from servers import VERSIONS, Server, Servers, ServerTls
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisProblem, Tls
@@ -135,7 +134,7 @@ def fixture_only(start: Start) -> Server:
 
 
 @pytest.fixture(name="check")
-def fixture_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def fixture_check(tmp_path: Path, run_module: Run) -> Run:
     """Write a gateway's file and run the module on it."""
 
     def check(
@@ -154,11 +153,9 @@ def fixture_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         if environment is not None:
             env_file.write_text(environment, encoding="utf-8")
         arguments = {"component": component, "path": str(path), "env_files": [str(env_file)], "timeout": 2, **options}
-        with patch_module_args({**arguments, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit):
-            tyk_redis_check.main()
-        output = capsys.readouterr().out
-        assert TYK_PASSWORD not in output and json.dumps(TYK_PASSWORD)[1:-1] not in output
-        result: dict[str, t.Any] = json.loads(output)
+        result: dict[str, t.Any] = run_module("tyk_redis_check", check=check_mode, **arguments)
+        output = json.dumps(result, ensure_ascii=False)
+        assert TYK_PASSWORD not in output and json.dumps(TYK_PASSWORD, ensure_ascii=False)[1:-1] not in output
         assert result.get("changed", False) is False
         return result
 
