@@ -63,7 +63,7 @@ def fixture_systemd(tmp_path_factory: pytest.TempPathFactory) -> Systemd:
     return Systemd(LIBRARIES[0], tmp_path_factory.mktemp("systemd"))
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000, deadline=None, derandomize=True)
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=25))
 def test_same_environment_as_systemd(systemd: Systemd, pieces: list[bytes]) -> None:
     content = b"".join(pieces)
