@@ -49,10 +49,10 @@ class Demo:
         code = subprocess.run(command, cwd=ROOT, env=self.environment, check=False).returncode
         self.times.append((name, time.monotonic() - started))
         if code:
-            print(
-                f"\nThe demo stopped: the step above ended with exit code {code}. Its log is {LOG.relative_to(ROOT)}."
-            )
+            print(f"\nThe step above ended with exit code {code}. Its log is {LOG.relative_to(ROOT)}.")
             self.report()
+            if REPORT.exists():
+                print(f"\n{REPORT.read_text()}")
             sys.exit(1)
 
     def report(self) -> None:
@@ -77,7 +77,6 @@ def seconds_of_tasks(log: Path, word: str) -> float:
 
 
 def verify(demo: Demo, playbook: tuple[str, ...]) -> None:
-    REPORT.unlink(missing_ok=True)
     demo.step(
         "verify",
         "Proving it, from every Tyk host",
@@ -91,6 +90,8 @@ def verify(demo: Demo, playbook: tuple[str, ...]) -> None:
 def main() -> None:
     DEMO.mkdir(parents=True, exist_ok=True)
     LOG.write_text("")
+    # A report of an earlier run must not be taken for that of this one.
+    REPORT.unlink(missing_ok=True)
     LOG.chmod(0o600)
     demo = Demo()
     playbook = ("ansible-playbook", "--inventory", INVENTORY)
