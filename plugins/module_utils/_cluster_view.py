@@ -34,13 +34,18 @@ class ViewError(ValueError):
 
 @dataclass(frozen=True)
 class DeclaredNode:
-    """A node as the user describes it. The name is what messages call it; host and zone are its failure domains."""
+    """A node as the user describes it. The name is what messages call it; host and zone are its failure domains.
+
+    The weight is the relative share of slots for the node's shard. A leaving node is drained and removed.
+    """
 
     name: str
     address: Address
     bus_port: int
     host: str
     zone: str = ""
+    weight: int = 1
+    leaving: bool = False
 
     @property
     def title(self) -> str:
