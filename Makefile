@@ -62,7 +62,7 @@ artefact: tools ## build the collection and install it into .cache/artefact/coll
 	@python tests/artefact.py .cache/artefact
 
 .PHONY: tools
-tools: .cache/stamps/packages .cache/stamps/venv ## install what all the others need: Debian packages and a Python environment
+tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers ## install what all the others need: Debian packages, Python tools, servers
 
 .cache/stamps/packages: Makefile
 	@mkdir -p .cache/bin .cache/logs .cache/stamps
@@ -85,6 +85,15 @@ tools: .cache/stamps/packages .cache/stamps/venv ## install what all the others 
 	echo "Installing the Python tools into .cache/venv, with $$candidate"; \
 	"$$candidate" -m venv .cache/venv && \
 	.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$(REQUIREMENTS),--requirement $(file))
+	@touch $@
+
+# Servers that neither this machine's packages nor a wheel brings, and the oldest redis-py that the modules run with.
+.cache/stamps/servers: tests/integration/debian_server.sh .cache/stamps/packages .cache/stamps/venv
+	@echo 'Bringing Redis 6.0 and 8.0 into .cache/servers, and redis-py 3.5.3 into .cache/redis-py'
+	@tests/integration/debian_server.sh bullseye .cache/servers/redis-6.0 2>.cache/logs/servers.log && \
+	tests/integration/debian_server.sh trixie .cache/servers/redis-8.0 2>>.cache/logs/servers.log || { cat .cache/logs/servers.log; exit 1; } >&2
+	@rm -rf .cache/redis-py
+	@.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/redis-py/3.5.3 redis==3.5.3
 	@touch $@
 
 .PHONY: clean

