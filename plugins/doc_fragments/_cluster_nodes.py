@@ -51,6 +51,12 @@ options:
           - What messages call the node.
           - Without it, address and port.
         type: str
+      weight:
+        description:
+          - The node's relative share of slots, 1 or more. A shard gets slots in proportion to the mean weight of its
+            nodes, so that it makes no difference which of them is the primary.
+        type: int
+        default: 1
   connect_timeout:
     description:
       - The number of seconds to wait for a connection and for each reply.

@@ -11,46 +11,84 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import (
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._clock import Clock
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import is_settling
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_repair import (
+    holders_of_strange_keys,
+    slots_to_ask_about,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps import (
     AssignSlots,
     AwaitAgreement,
     AwaitMembers,
+    AwaitSync,
+    BumpEpoch,
+    ClaimSlots,
+    CloseSlots,
+    CopyFunctions,
+    DropClaim,
+    EmptyReplica,
+    Forget,
     GiveEpoch,
+    HandOver,
     Introduce,
+    MoveOrphans,
+    MoveSlots,
     Plan,
+    PlanRefused,
+    Remove,
     Replicate,
     SetNodeTimeout,
     Step,
-    is_settling,
+    TakeOver,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
+    SLOTS,
     ClusterView,
     DeclaredNode,
     NodeView,
+    SlotRanges,
+    Stranger,
     ViewError,
     each_slot,
     first_errors,
     join_names,
     merge,
+    parse_cluster_nodes,
+    parse_info,
+    plural,
     read_node,
+    to_ranges,
     version_tuple,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisConnection, RedisProblem
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._failover import Failover, FailoverError
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._progress import Progress
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
+    Address,
+    RedisConnection,
+    RedisProblem,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import (
+    Member,
+    Move,
+    MoveFailed,
+    SlotMover,
+)
 
 Connector = Callable[[DeclaredNode], RedisConnection]
 T = TypeVar("T")
 
-_THREADS = 32
+THREADS = 32
 _SLOTS_PER_COMMAND = 1000
-_FIRST_POLL = 0.05
-_LAST_POLL = 0.5
 # A handshake that meets a closed door is dropped by the server after a second or the node timeout.
 _MEET_AGAIN = 2.0
+# How often a run makes a new plan because what it met was not what it had planned for.
+_REPLANS = 5
 
 
 class ApplyError(Exception):
@@ -62,7 +100,7 @@ class ApplyError(Exception):
 
 
 class Cluster:
-    """The declared nodes, each with a connection of its own."""
+    """The declared and the leaving nodes, each with a connection of its own."""
 
     def __init__(
         self,
@@ -71,13 +109,19 @@ class Cluster:
         *,
         replicas_per_primary: int | None = None,
         ask_node_timeout: bool = False,
+        clock: Clock | None = None,
+        threads: int = THREADS,
     ) -> None:
-        self._nodes = tuple(nodes)
-        self._connections = {node: connect(node) for node in self._nodes}
+        self.nodes = tuple(nodes)
+        self.connect = connect
+        self.clock = clock or Clock()
+        self.threads = threads
+        self._connections = {node: connect(node) for node in self.nodes}
         # One node may be the target of several steps that are carried out side by side.
-        self._locks = {node: threading.Lock() for node in self._nodes}
+        self._locks = {node: threading.Lock() for node in self.nodes}
         self._replicas_per_primary = replicas_per_primary
         self._ask_node_timeout = ask_node_timeout
+        self._silent: set[str] = set()
 
     def __enter__(self) -> Cluster:
         return self
@@ -88,11 +132,21 @@ class Cluster:
 
     def observe(self) -> ClusterView:
         """Ask every node at once. Only reads are sent."""
-        return merge(self._everywhere(self._ask, self._nodes), self._replicas_per_primary)
+        views = [
+            view
+            for view in self.everywhere(self._ask, self.nodes)
+            # To the others it is a member that is not declared, and gone if they say so.
+            if not (view.node.leaving and view.error)
+        ]
+        view = merge(views, self._replicas_per_primary)
+        if view.strangers:
+            alive = dict(zip((s.node_id for s in view.strangers), self.everywhere(self._answers, view.strangers)))
+            view = merge(views, self._replicas_per_primary, alive)
+        return self._with_slot_keys(view)
 
     def observe_settled(self, seconds: float) -> ClusterView:
         """Observe, and again as long as what is wrong may pass by itself: nobody should act on a passing state."""
-        for left in _polls(seconds):
+        for left in self.clock.polls(seconds):
             view = self.observe()
             if not left or not is_settling(view):
                 break
@@ -130,22 +184,69 @@ class Cluster:
                 error_kind="error",
             )
 
-    def execute(self, plan: Plan, view: ClusterView, timeout: float) -> ClusterView:
-        """Carry out the plan. Returns what is seen at its end."""
-        return _Execution(self, plan, view, timeout).run()
+    def _answers(self, stranger: Stranger) -> bool:
+        """Whether a member that is not declared still lives at the address that the others know."""
+        if not stranger.host or stranger.alias_of is not None or stranger.node_id in self._silent:
+            return False
+        address = Address(stranger.host, stranger.port)
+        connection = self.connect(DeclaredNode(str(address), address, address.port + 10000, address.host))
+        try:
+            alive = connection.call("CLUSTER", "MYID") == stranger.node_id
+        except RedisProblem as problem:
+            # Whoever refuses to talk to us is there all the same.
+            alive = problem.kind not in ("refused", "timeout", "unreachable", "reset", "not-a-cluster")
+        finally:
+            connection.close()
+        if not alive:
+            self._silent.add(stranger.node_id)
+        return alive
+
+    def _with_slot_keys(self, view: ClusterView) -> ClusterView:
+        asked = sorted(slots_to_ask_about(view))
+        strange = holders_of_strange_keys(view)
+        questions = [
+            (state.node, range(SLOTS) if state.node in strange else asked)
+            for state in view.nodes
+            if state.view.usable and (asked or state.node in strange)
+        ]
+        if not questions:
+            return view
+        counts: dict[int, dict[DeclaredNode, int]] = {slot: {} for slot in asked}
+        for node, found in self.everywhere(self._count_keys, questions):
+            for slot, count in found.items():
+                counts.setdefault(slot, {})[node] = count
+        return replace(view, slot_keys=counts)
+
+    def _count_keys(self, question: tuple[DeclaredNode, Iterable[int]]) -> tuple[DeclaredNode, dict[int, int]]:
+        """The slots of which a node holds keys."""
+        node, slots = question
+        asked = list(slots)
+        found: dict[int, int] = {}
+        for first in range(0, len(asked), _SLOTS_PER_COMMAND):
+            some = asked[first : first + _SLOTS_PER_COMMAND]
+            replies = self.send_all(node, [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in some])
+            found.update((slot, count) for slot, count in zip(some, replies) if count)
+        return node, found
 
     def send(self, node: DeclaredNode, *words: str | int) -> Any:
+        """Send one command."""
         with self._locks[node]:
             return self._connections[node].call(*words)
 
-    def send_everywhere(self, send: Callable[[T], None], targets: Sequence[T]) -> None:
-        self._everywhere(send, targets)
+    def send_all(self, node: DeclaredNode, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Send several commands at once. The first error reply is raised, when all have been carried out."""
+        with self._locks[node]:
+            replies = self._connections[node].pipeline(commands)
+        for reply in replies:
+            if isinstance(reply, RedisProblem):
+                raise reply
+        return replies
 
-    @staticmethod
-    def _everywhere(work: Callable[[T], Any], targets: Sequence[T]) -> list[Any]:
-        if not targets:
-            return []
-        with ThreadPoolExecutor(max_workers=min(_THREADS, len(targets))) as pool:
+    def everywhere(self, work: Callable[[T], Any], targets: Sequence[T]) -> list[Any]:
+        """Do something for each target, side by side as far as there are threads for it."""
+        if self.threads == 1 or len(targets) <= 1:
+            return [work(target) for target in targets]
+        with ThreadPoolExecutor(max_workers=min(self.threads, len(targets))) as pool:
             return list(pool.map(work, targets))
 
 
@@ -160,33 +261,104 @@ def _node_timeout(reply: object) -> int | None:
     return None
 
 
-class _Execution:
-    def __init__(self, cluster: Cluster, plan: Plan, view: ClusterView, timeout: float) -> None:
-        self._cluster = cluster
-        self._plan = plan
-        self._view = view
-        self._timeout = timeout
-        self._versions = {state.node: (state.view.product, state.view.version) for state in view.nodes}
+@dataclass
+class Outcome:
+    """What a run came to."""
 
-    def run(self) -> ClusterView:
-        put_back = next(
-            (step for step in self._plan.steps if isinstance(step, SetNodeTimeout) and not step.forming), None
+    view: ClusterView
+    # The sentences of the steps that were carried out, also when the plan had to be changed on the way.
+    done: list[str] = field(default_factory=list)
+    replanned: list[str] = field(default_factory=list)
+    changed: bool = False
+
+
+class Converger:
+    """Carries out a plan, proves the result, and plans again when the servers were not as planned.
+
+    Args:
+        cluster: the nodes.
+        replan: makes the plan from a view; may refuse.
+        mover: moves slots.
+        progress: told about every step.
+        still_alone: raises when another run has got in.
+        timeout: seconds that any one wait may take without progress.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        replan: Callable[[ClusterView], Plan],
+        mover: SlotMover,
+        progress: Progress,
+        still_alone: Callable[[], None],
+        timeout: float,
+    ) -> None:
+        self._cluster = cluster
+        self._replan = replan
+        self._mover = mover
+        self._progress = progress
+        self._still_alone = still_alone
+        self._timeout = timeout
+
+    def run(self, plan: Plan, outcome: Outcome) -> None:
+        """Carry the plan out until nothing is left to be done. The outcome tells what was done, also after a failure.
+
+        Raises:
+            ApplyError: the described cluster was not reached; run again when the cause is removed.
+        """
+        for _attempt in range(_REPLANS + 1):
+            reason = "Something was left to be done after the last step."
+            try:
+                self._carry_out(plan, outcome)
+            except (RedisProblem, MoveFailed, FailoverError, _Surprise) as exc:
+                if isinstance(exc, MoveFailed) and not exc.passing:
+                    raise ApplyError(f"The plan was not finished. {exc}", outcome.view) from exc
+                reason = str(exc)
+            outcome.view = self._cluster.observe_settled(self._timeout)
+            try:
+                plan = self._replan(outcome.view)
+            except PlanRefused as refusal:
+                raise ApplyError(
+                    f"The plan was not finished. {reason} It cannot be continued now: {' '.join(refusal.reasons)}",
+                    outcome.view,
+                ) from refusal
+            if not plan.steps:
+                return
+            outcome.replanned.append(f"{reason} A new plan was made: {' '.join(plan.sentences)}")
+        raise ApplyError(
+            f"The plan was changed {_REPLANS} times and still does not lead to the description. {reason} "
+            f"{first_errors(outcome.view, 5)}",
+            outcome.view,
         )
+
+    def _carry_out(self, plan: Plan, outcome: Outcome) -> None:
+        put_back = next((step for step in plan.steps if isinstance(step, SetNodeTimeout) and not step.forming), None)
         hurried = False
+        number = 1
         try:
-            for kind, group in itertools.groupby(self._plan.steps, key=type):
+            for _kind, group in itertools.groupby(plan.steps, key=type):
                 steps = list(group)
+                for position, step in enumerate(steps, start=number):
+                    self._progress.step(position, len(plan.steps), step.sentence)
+                number += len(steps)
+                self._still_alone()
                 hurried = hurried or any(isinstance(step, SetNodeTimeout) and step.forming for step in steps)
-                self._do(kind, steps)
+                outcome.changed = outcome.changed or any(step.changes for step in steps)
+                outcome.done += [step.sentence for step in steps]
+                execution = _Execution(self._cluster, self._mover, outcome.view, self._timeout)
+                try:
+                    execution.do(steps)
+                finally:
+                    outcome.view = execution.view
                 if any(step is put_back for step in steps):
                     hurried = False
-        except RedisProblem as problem:
-            raise ApplyError(f"The plan was not finished. {problem}{self._undo(put_back, hurried)}", self._view) from (
-                problem
-            )
-        except ApplyError as exc:
-            raise ApplyError(f"{exc}{self._undo(put_back, hurried)}", exc.view) from exc
-        return self._view
+        except (RedisProblem, ApplyError, MoveFailed, FailoverError, _Surprise) as exc:
+            undone = self._undo(put_back, hurried)
+            if isinstance(exc, ApplyError):
+                raise ApplyError(f"{exc}{undone}", exc.view) from exc
+            if undone:
+                raise ApplyError(f"The plan was not finished. {exc}{undone}", outcome.view) from exc
+            raise
 
     def _undo(self, put_back: SetNodeTimeout | None, hurried: bool) -> str:
         """Restore the node timeout also when the run fails; the failure to do so belongs into the message."""
@@ -195,7 +367,7 @@ class _Execution:
         left = []
         for node in put_back.nodes:
             try:
-                self._set_node_timeout(node, put_back.milliseconds)
+                self._cluster.send(node, "CONFIG", "SET", "cluster-node-timeout", put_back.milliseconds)
             except RedisProblem:
                 left.append(node.name)
         if not left:
@@ -205,27 +377,60 @@ class _Execution:
             "the next run does so."
         )
 
-    def _do(self, kind: type[Step], steps: Sequence[Step]) -> None:
-        if kind is SetNodeTimeout:
-            pairs = [(node, s.milliseconds) for s in steps if isinstance(s, SetNodeTimeout) for node in s.nodes]
-            self._cluster.send_everywhere(lambda pair: self._set_node_timeout(*pair), pairs)
-        elif kind is GiveEpoch:
-            self._cluster.send_everywhere(self._give_epoch, [s for s in steps if isinstance(s, GiveEpoch)])
-        elif kind is AssignSlots:
-            self._cluster.send_everywhere(self._assign_slots, [s for s in steps if isinstance(s, AssignSlots)])
-        elif kind is Introduce:
-            self._cluster.send_everywhere(self._introduce, [s for s in steps if isinstance(s, Introduce)])
-        elif kind is AwaitMembers:
-            self._await_members()
-        elif kind is Replicate:
-            self._cluster.send_everywhere(self._replicate, [s for s in steps if isinstance(s, Replicate)])
-        elif kind is AwaitAgreement:
-            self._await_agreement()
-        else:
-            raise NotImplementedError(f"Nobody knows how to carry out {kind.__name__}")
 
-    def _set_node_timeout(self, node: DeclaredNode, milliseconds: int) -> None:
-        self._cluster.send(node, "CONFIG", "SET", "cluster-node-timeout", milliseconds)
+class _Surprise(Exception):
+    """A node is not what the plan takes it for. The text is a finished sentence."""
+
+
+class _Execution:
+    """One group of steps of the same kind."""
+
+    def __init__(self, cluster: Cluster, mover: SlotMover, view: ClusterView, timeout: float) -> None:
+        self._cluster = cluster
+        self._mover = mover
+        self.view = view
+        self._timeout = timeout
+        self._versions = {state.node: (state.view.product, state.view.version) for state in view.nodes}
+        self._ids = {state.node: state.node_id for state in view.nodes}
+
+    def do(self, steps: Sequence[Any]) -> None:
+        kind = type(steps[0])
+        for_each: dict[type[Step], Callable[[Any], None]] = {
+            SetNodeTimeout: self._set_node_timeouts,
+            GiveEpoch: self._give_epoch,
+            AssignSlots: self._assign_slots,
+            ClaimSlots: self._claim_slots,
+            DropClaim: self._drop_claim,
+            BumpEpoch: self._bump_epoch,
+            CloseSlots: self._close_slots,
+            Introduce: self._introduce,
+            Replicate: self._replicate,
+            EmptyReplica: self._empty_replica,
+            TakeOver: self._take_over,
+            CopyFunctions: self._copy_functions,
+            MoveOrphans: self._move_orphans,
+        }
+        if kind in for_each:
+            self._cluster.everywhere(for_each[kind], steps)
+            return
+        for_all: dict[type[Step], Callable[[Any], None]] = {
+            AwaitMembers: lambda _steps: self._await_members(),
+            AwaitAgreement: lambda _steps: self._await_agreement(),
+            AwaitSync: self._await_sync,
+            MoveSlots: self._move_slots,
+            HandOver: self._hand_over,
+            Remove: self._remove,
+            Forget: self._forget_all,
+        }
+        for_all[kind](steps)
+
+    # --- one command or a few ----------------------------------------------------------------------------------------
+
+    def _set_node_timeouts(self, step: SetNodeTimeout) -> None:
+        self._cluster.everywhere(
+            lambda node: self._cluster.send(node, "CONFIG", "SET", "cluster-node-timeout", step.milliseconds),
+            step.nodes,
+        )
 
     def _give_epoch(self, step: GiveEpoch) -> None:
         try:
@@ -236,14 +441,44 @@ class _Execution:
                 raise
 
     def _assign_slots(self, step: AssignSlots) -> None:
-        product, version = self._versions[step.node]
+        self._change_slots(step.node, "ADDSLOTS", step.slots)
+
+    def _change_slots(self, node: DeclaredNode, verb: str, slots: SlotRanges) -> None:
+        """ADDSLOTS or DELSLOTS, by ranges where the server knows them (since Redis 7.0)."""
+        product, version = self._versions[node]
         if product == "valkey" or version_tuple(version) >= (7,):
-            bounds = itertools.chain.from_iterable(step.slots)
-            self._cluster.send(step.node, "CLUSTER", "ADDSLOTSRANGE", *bounds)
+            self._cluster.send(node, "CLUSTER", f"{verb}RANGE", *itertools.chain.from_iterable(slots))
             return
-        slots = list(each_slot(step.slots))
-        for first in range(0, len(slots), _SLOTS_PER_COMMAND):
-            self._cluster.send(step.node, "CLUSTER", "ADDSLOTS", *slots[first : first + _SLOTS_PER_COMMAND])
+        numbers = list(each_slot(slots))
+        for first in range(0, len(numbers), _SLOTS_PER_COMMAND):
+            self._cluster.send(node, "CLUSTER", verb, *numbers[first : first + _SLOTS_PER_COMMAND])
+
+    def _claim_slots(self, step: ClaimSlots) -> None:
+        """The node may still believe that the slots are another one's, and ADDSLOTS refuses those."""
+        lines = parse_cluster_nodes(self._cluster.send(step.node, "CLUSTER", "NODES"))
+        wanted = set(each_slot(step.slots))
+        elsewhere = {s for line in lines if "myself" not in line.flags for s in each_slot(line.slots)} & wanted
+        mine = {s for line in lines if "myself" in line.flags for s in each_slot(line.slots)}
+        if elsewhere:
+            self._change_slots(step.node, "DELSLOTS", to_ranges(elsewhere))
+        if wanted - mine:
+            self._change_slots(step.node, "ADDSLOTS", to_ranges(wanted - mine))
+        self._cluster.send(step.node, "CLUSTER", "BUMPEPOCH")
+
+    def _drop_claim(self, step: DropClaim) -> None:
+        self._expect_no_keys(step.node, step.slots)
+        self._change_slots(step.node, "DELSLOTS", step.slots)
+
+    def _expect_no_keys(self, node: DeclaredNode, slots: SlotRanges) -> None:
+        counts = self._cluster.send_all(node, [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in each_slot(slots)])
+        if any(counts):
+            raise _Surprise(f"{node.name} holds {plural(sum(counts), 'key')} in slots that it held none of before.")
+
+    def _bump_epoch(self, step: BumpEpoch) -> None:
+        self._cluster.send(step.node, "CLUSTER", "BUMPEPOCH")
+
+    def _close_slots(self, step: CloseSlots) -> None:
+        self._cluster.send_all(step.node, [("CLUSTER", "SETSLOT", slot, "STABLE") for slot in each_slot(step.slots)])
 
     def _introduce(self, step: Introduce) -> None:
         for peer in step.peers:
@@ -255,19 +490,112 @@ class _Execution:
             words.append(peer.bus_port)
         self._cluster.send(node, *words)
 
-    def _await_members(self) -> None:
-        met = time.monotonic()
-        for left in _polls(self._timeout):
-            self._view = self._cluster.observe()
-            strangers = list(_strangers(self._view))
-            if not strangers and all(state.view.usable for state in self._view.nodes):
+    def _replicate(self, step: Replicate) -> None:
+        for left in self._cluster.clock.polls(self._timeout):
+            try:
+                self._cluster.send(step.node, "CLUSTER", "REPLICATE", self._ids[step.primary])
                 return
-            if time.monotonic() - met > _MEET_AGAIN:
-                met = time.monotonic()
-                unknown = [(viewer, subject) for viewer, subject, known in strangers if not known]
-                self._cluster.send_everywhere(lambda pair: self._meet(*pair), unknown)
+            except RedisProblem as problem:
+                # The replica may not have heard of the primary, or of its role, yet.
+                early = "Unknown node" in problem.detail or "only replicate a master" in problem.detail
+                if problem.kind != "error" or not early or not left:
+                    raise
+
+    def _empty_replica(self, step: EmptyReplica) -> None:
+        fields = parse_info(self._cluster.send(step.node, "INFO", "replication"))
+        if fields.get("role") != "slave":
+            raise _Surprise(f"{step.node.name} is no replica any more, so its data are not a copy.")
+        self._cluster.send(step.node, "CLUSTER", "RESET", "SOFT")
+
+    def _take_over(self, step: TakeOver) -> None:
+        self._cluster.send(step.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+        for left in self._cluster.clock.polls(self._timeout):
+            if self._cluster.send(step.replica, "ROLE")[0] == "master":
+                return
             if not left:
-                raise ApplyError(self._strangers_text(strangers), self._view)
+                raise ApplyError(
+                    f"After {self._timeout:g} s {step.replica.name} has not taken over; its log says why.", self.view
+                )
+
+    def _copy_functions(self, step: CopyFunctions) -> None:
+        payload = self._cluster.send(step.source, "FUNCTION", "DUMP")
+        self._cluster.send(step.target, "FUNCTION", "RESTORE", payload, "REPLACE")
+
+    # --- slots -------------------------------------------------------------------------------------------------------
+
+    def _move_slots(self, steps: Sequence[MoveSlots]) -> None:
+        self._mover.move([as_move(step, self.view) for step in steps])
+
+    def _move_orphans(self, step: MoveOrphans) -> None:
+        holder, owner = _member(step.holder, self.view), _member(step.owner, self.view)
+        self._mover.move_orphans(holder, owner, step.slots)
+
+    # --- members that leave ------------------------------------------------------------------------------------------
+
+    def _hand_over(self, steps: Sequence[HandOver]) -> None:
+        """One after the other: a cluster that elects several primaries at once has fewer votes for each."""
+        by_address = {node.address: node for node in self._cluster.nodes}
+
+        def connect(address: Address) -> RedisConnection:
+            node = by_address.get(address)
+            return self._cluster.connect(
+                node or DeclaredNode(str(address), address, address.port + 10000, address.host)
+            )
+
+        for step in steps:
+            Failover(step.primary.address, connect, self._timeout, clock=self._cluster.clock).hand_over(
+                step.replica.address
+            )
+
+    def _remove(self, steps: Sequence[Remove]) -> None:
+        """Reset first and forget then: whoever is still running would be met again when the ban has passed."""
+        for step in steps:
+            self._expect_nothing(step.node)
+            self._cluster.send(step.node, "CLUSTER", "RESET", "HARD")
+        leaving = {step.node for step in steps}
+        staying = [state.node for state in self.view.nodes if state.node not in leaving]
+        self._forget(staying, [step.node_id for step in steps])
+
+    def _expect_nothing(self, node: DeclaredNode) -> None:
+        info = parse_info(self._cluster.send(node, "INFO", "replication"))
+        me = next(
+            line for line in parse_cluster_nodes(self._cluster.send(node, "CLUSTER", "NODES")) if "myself" in line.flags
+        )
+        if me.slots:
+            raise _Surprise(f"{node.name} is to be removed, but it owns {plural(len(me.slots), 'range')} of slots.")
+        if info.get("role") == "master" and self._cluster.send(node, "DBSIZE"):
+            raise _Surprise(f"{node.name} is to be removed, but it is a primary and holds keys.")
+
+    def _forget_all(self, steps: Sequence[Forget]) -> None:
+        self._forget([state.node for state in self.view.nodes], [step.node_id for step in steps])
+
+    def _forget(self, nodes: Sequence[DeclaredNode], node_ids: Sequence[str]) -> None:
+        self._cluster.everywhere(lambda node: self._forget_on(node, node_ids), nodes)
+
+    def _forget_on(self, node: DeclaredNode, node_ids: Sequence[str]) -> None:
+        for node_id in node_ids:
+            try:
+                self._cluster.send(node, "CLUSTER", "FORGET", node_id)
+            except RedisProblem as problem:
+                # It never knew it, or has heard from the others that they have forgotten it (Redis 7.2).
+                if problem.kind != "error" or "Unknown node" not in problem.detail:
+                    raise
+
+    # --- waits -------------------------------------------------------------------------------------------------------
+
+    def _await_members(self) -> None:
+        met = self._cluster.clock.now()
+        for left in self._cluster.clock.polls(self._timeout):
+            self.view = self._cluster.observe()
+            strangers = list(_strangers(self.view))
+            if not strangers and all(state.view.usable for state in self.view.nodes):
+                return
+            if self._cluster.clock.now() - met > _MEET_AGAIN:
+                met = self._cluster.clock.now()
+                unknown = [(viewer, subject) for viewer, subject, known in strangers if not known]
+                self._cluster.everywhere(lambda pair: self._meet(*pair), unknown)
+            if not left:
+                raise ApplyError(self._strangers_text(strangers), self.view)
 
     def _strangers_text(self, strangers: Sequence[tuple[DeclaredNode, DeclaredNode, bool]]) -> str:
         by_viewer: dict[str, list[str]] = {}
@@ -275,7 +603,7 @@ class _Execution:
             by_viewer.setdefault(viewer.name, []).append(subject.name)
         shown = [f"{viewer} has no bus link to {join_names(names)}" for viewer, names in list(by_viewer.items())[:6]]
         ports = join_names(f"{subject.name} {subject.bus_port}" for _viewer, subject, _known in strangers)
-        unreachable = [problem.sentence for problem in self._view.errors if problem.kind == "unreachable"]
+        unreachable = [problem.sentence for problem in self.view.errors if problem.kind == "unreachable"]
         text = f"After {self._timeout:g} s the nodes still do not all know each other"
         if shown:
             text += (
@@ -284,39 +612,52 @@ class _Execution:
             )
         return " ".join([f"{text}.", *unreachable])
 
-    def _replicate(self, step: Replicate) -> None:
-        ids = {state.node: state.node_id for state in self._view.nodes}
-        for left in _polls(self._timeout):
-            try:
-                self._cluster.send(step.node, "CLUSTER", "REPLICATE", ids[step.primary])
-                return
-            except RedisProblem as problem:
-                # The replica may not have heard of the primary, or of its role, yet.
-                early = "Unknown node" in problem.detail or "only replicate a master" in problem.detail
-                if problem.kind != "error" or not early or not left:
-                    raise
+    def _await_sync(self, steps: Sequence[AwaitSync]) -> None:
+        self._cluster.everywhere(self._await_replica, [node for step in steps for node in step.nodes])
+
+    def _await_replica(self, node: DeclaredNode) -> None:
+        """Large data take long to copy, so the time counts anew as long as something arrives."""
+        seen: object = None
+        while True:
+            for left in self._cluster.clock.polls(self._timeout):
+                info = parse_info(self._cluster.send(node, "INFO", "replication"))
+                syncing = info.get("master_sync_in_progress") != "0"
+                if info.get("role") == "slave" and info.get("master_link_status") == "up" and not syncing:
+                    return
+                arrived = [info.get(f"master_sync_{what}") for what in ("read_bytes", "left_bytes")]
+                if syncing and any(arrived) and arrived != seen:
+                    seen = arrived
+                    break
+                if not left:
+                    raise ApplyError(
+                        f"After {self._timeout:g} s {node.name} is not in sync with its primary; check that "
+                        "masteruser, masterauth and TLS for replication are right there (its log says which).",
+                        self.view,
+                    )
 
     def _await_agreement(self) -> None:
-        for left in _polls(self._timeout):
-            self._view = self._cluster.observe()
-            if self._view.healthy:
+        for left in self._cluster.clock.polls(self._timeout):
+            self.view = self._cluster.observe()
+            if self.view.healthy:
                 return
             if not left:
                 raise ApplyError(
-                    f"After {self._timeout:g} s the cluster is not yet as described. {first_errors(self._view, 5)}",
-                    self._view,
+                    f"After {self._timeout:g} s the cluster is not yet as described. {first_errors(self.view, 5)}",
+                    self.view,
                 )
 
 
-def _polls(seconds: float) -> Iterator[bool]:
-    """Whether there is time left, again and again, with pauses; the last one says no."""
-    deadline = time.monotonic() + seconds
-    pause = _FIRST_POLL
-    while time.monotonic() < deadline:
-        yield True
-        time.sleep(pause)
-        pause = min(_LAST_POLL, pause * 1.5)
-    yield False
+def as_move(step: MoveSlots, view: ClusterView) -> Move:
+    """A planned move with what the mover must know about both ends."""
+    return Move(_member(step.source, view), _member(step.target, view), step.slots, step.method)
+
+
+def _member(node: DeclaredNode, view: ClusterView) -> Member:
+    """The endpoint that the others know is the one that servers use among themselves, with or without TLS."""
+    node_id = next(state.node_id for state in view.nodes if state.node == node)
+    lines = [line for state in view.nodes for line in [state.view.line_of(node_id)] if line and line.host]
+    host, port = (lines[0].host, lines[0].port) if lines else (node.address.host, node.address.port)
+    return Member(node=node, node_id=node_id, host=host, port=port)
 
 
 def _strangers(view: ClusterView) -> Iterable[tuple[DeclaredNode, DeclaredNode, bool]]:

@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply import Connector
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import DeclaredNode
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
+    SLOTS,
+    DeclaredNode,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
     Address,
     Credentials,
@@ -48,6 +51,7 @@ def cluster_options() -> dict[str, Any]:
                 "host": {"type": "str"},
                 "zone": {"type": "str"},
                 "name": {"type": "str"},
+                "weight": {"type": "int", "default": 1},
             },
         },
         "connect_timeout": {"type": "int", "default": 5},
@@ -67,12 +71,55 @@ def _declared_node(options: Mapping[str, Any]) -> DeclaredNode:
         bus_port=address.port + 10000 if bus_port is None else bus_port,
         host=options["host"] or address.host,
         zone=options["zone"] or "",
+        weight=options["weight"],
     )
+
+
+def leaving_nodes(texts: Sequence[str], nodes: Sequence[DeclaredNode]) -> tuple[tuple[DeclaredNode, ...], list[str]]:
+    """The members to remove, and what is wrong with how they are named."""
+    declared = {node.address: node for node in nodes}
+    leaving: list[DeclaredNode] = []
+    reasons = []
+    for text in texts:
+        try:
+            address = Address.parse(text)
+        except ValueError as exc:
+            reasons.append(f"remove: {exc}.")
+            continue
+        if address in declared:
+            reasons.append(
+                f"{declared[address].title} is declared and to be removed at once; take it out of nodes or of remove."
+            )
+        elif address not in (node.address for node in leaving):
+            leaving.append(DeclaredNode(str(address), address, address.port + 10000, address.host, leaving=True))
+    return tuple(leaving), reasons
+
+
+def slots_named(texts: Sequence[str]) -> tuple[frozenset[int], list[str]]:
+    """The slots of allow_data_loss, and what is wrong with how they are named."""
+    slots: set[int] = set()
+    reasons = []
+    for text in texts:
+        first, _dash, last = text.strip().partition("-")
+        last = last or first
+        if not all(bound.isascii() and bound.isdigit() and int(bound) < SLOTS for bound in (first, last)) or (
+            int(first) > int(last)
+        ):
+            reasons.append(
+                f"allow_data_loss: {text!r} is neither a slot nor a range of slots from 0 to {SLOTS - 1}, as in 0-5460."
+            )
+            continue
+        slots.update(range(int(first), int(last) + 1))
+    return frozenset(slots), reasons
+
+
+def credentials(params: Mapping[str, Any]) -> Credentials:
+    return Credentials(params["username"] or None, params["password"])
 
 
 def opener(params: Mapping[str, Any], timeout: float) -> Callable[[Address], RedisConnection]:
     """How to connect to an address with the given options. The timeout is in seconds."""
-    credentials = Credentials(params["username"] or None, params["password"])
+    login = credentials(params)
     tls = None
     if params["tls"]:
         tls = Tls(
@@ -83,7 +130,7 @@ def opener(params: Mapping[str, Any], timeout: float) -> Callable[[Address], Red
         )
 
     def connect(address: Address) -> RedisConnection:
-        return RedisConnection(address, credentials=credentials, tls=tls, timeout=timeout)
+        return RedisConnection(address, credentials=login, tls=tls, timeout=timeout)
 
     return connect
 

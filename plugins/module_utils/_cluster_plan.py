@@ -3,27 +3,64 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which steps lead from the observed nodes to the described cluster, or why none may be taken. No I/O.
 
-Private to this collection. The placement depends on the declared nodes alone and not on their order, so a run that
-finds half of a cluster computes the same goal as the run that began it, and adds what is missing.
+Private to this collection. What is broken is repaired first, then newcomers join, replicas are attached, slots move,
+and what is to leave is let go last: the cluster never has fewer copies of a key than it had, as far as the nodes allow.
+The goal depends on the declared nodes and on what is there, and not on the order of either, so a run that finds half
+of the work done computes the same goal as the run that began it.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_layout import (
+    Current,
+    Shard,
+    Target,
+    TargetShard,
+    ip_key,
+    node_key,
+    place,
+    placement_warnings,
+    target_layout,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_repair import Repairs, repair
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_shares import (
+    balanced,
+    shard_weight,
+    shares,
+    transfers,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps import (
+    AssignSlots,
+    AwaitAgreement,
+    AwaitMembers,
+    AwaitSync,
+    BumpEpoch,
+    CopyFunctions,
+    EmptyReplica,
+    GiveEpoch,
+    HandOver,
+    Introduce,
+    MoveSlots,
+    Plan,
+    PlanRefused,
+    Remove,
+    Replicate,
+    SetNodeTimeout,
+    Step,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
-    SLOTS,
     ClusterView,
     DeclaredNode,
+    NodeState,
     NodeView,
+    Problem,
     SlotRanges,
     describe_node,
     each_slot,
-    fits_apart,
     format_ranges,
     join_names,
     merge,
@@ -31,6 +68,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     plural,
     primaries_wanted,
     to_ranges,
+    version_tuple,
 )
 
 # A cluster elects by majority of its primaries, so less than three survive nothing.
@@ -39,159 +77,38 @@ MINIMUM_PRIMARIES = 3
 # Nodes learn each other's roles within half of this time; a cluster without data can afford the false alarms.
 FORMING_NODE_TIMEOUT = 2000
 
-# What must be cleared up before anything may be done to the nodes, even to nodes without data.
+# What nothing may be done about, not even to nodes without data.
 _BLOCKING = frozenset(
-    {"unreachable", "cluster-off", "loading", "identity", "unknown-member", "version-mix", "open-slot", "address"}
+    {"unreachable", "cluster-off", "loading", "unknown-member", "departing", "version-mix", "same-id"}
 )
 
 # What passes by itself after a restart or a failover, and what may be only a consequence of it.
-_SETTLING = frozenset({"replica-link", "state", "role", "epoch", "suspected", "failed", "bus", "slots", "handshake"})
-_CONSEQUENCES = frozenset({"size", "replica-missing", "idle-primary", "replica-chain"})
-
-
-class PlanRefused(Exception):
-    """Nothing may be done. Every reason is a finished sentence."""
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        self.reasons = tuple(dict.fromkeys(reasons))
-        self.observed: dict[str, Any] | None = None
-        super().__init__("Nothing was changed, because:\n" + "\n".join(f"- {reason}" for reason in self.reasons))
+_SETTLING = frozenset(
+    {"replica-link", "state", "role", "epoch", "suspected", "failed", "bus", "slots", "handshake", "departing"}
+)
+_CONSEQUENCES = frozenset({"size", "replica-missing", "idle-primary", "replica-chain", "unknown-member", "uncovered"})
 
 
 @dataclass(frozen=True)
 class Desired:
-    """The described cluster. The node timeout (ms) is what the servers are to run with; None leaves it alone."""
+    """The described cluster.
+
+    The leaving nodes are members that are drained and removed. The node timeout (ms) is what the servers are to run
+    with; None leaves it alone. `loss` are the slots whose data may be lost. The threshold (percent) is how far a
+    primary's slots may be from its share before slots move. The method is "auto", "keys" or "atomic".
+    """
 
     nodes: tuple[DeclaredNode, ...]
     replicas_per_primary: int
     node_timeout: int | None = None
+    leaving: tuple[DeclaredNode, ...] = ()
+    loss: frozenset[int] = frozenset()
+    threshold: float = 2.0
+    method: str = "auto"
 
     @property
     def primaries(self) -> int:
         return primaries_wanted(len(self.nodes), self.replicas_per_primary)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A primary, its replicas and its slots."""
-
-    primary: DeclaredNode
-    replicas: tuple[DeclaredNode, ...]
-    slots: SlotRanges
-
-    @property
-    def members(self) -> tuple[DeclaredNode, ...]:
-        return (self.primary, *self.replicas)
-
-
-# --- steps -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Step:
-    """One named step. A step that only waits is not a change."""
-
-    @property
-    def sentence(self) -> str:
-        raise NotImplementedError
-
-    @property
-    def changes(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True)
-class SetNodeTimeout(Step):
-    nodes: tuple[DeclaredNode, ...]
-    milliseconds: int
-    forming: bool = False
-
-    @property
-    def sentence(self) -> str:
-        until = ", until the cluster is formed" if self.forming else ""
-        names = join_names(node.name for node in self.nodes)
-        return f"Set cluster-node-timeout to {self.milliseconds} ms on {names}{until}."
-
-
-@dataclass(frozen=True)
-class GiveEpoch(Step):
-    node: DeclaredNode
-    epoch: int
-
-    @property
-    def sentence(self) -> str:
-        return f"Give {self.node.name} the config epoch {self.epoch}."
-
-
-@dataclass(frozen=True)
-class AssignSlots(Step):
-    node: DeclaredNode
-    slots: SlotRanges
-
-    @property
-    def sentence(self) -> str:
-        return f"Assign the slots {format_ranges(self.slots)} to {self.node.name}."
-
-
-@dataclass(frozen=True)
-class Introduce(Step):
-    node: DeclaredNode
-    peers: tuple[DeclaredNode, ...]
-
-    @property
-    def sentence(self) -> str:
-        return f"Introduce {self.node.name} to {join_names(peer.name for peer in self.peers)}."
-
-
-@dataclass(frozen=True)
-class AwaitMembers(Step):
-    count: int
-
-    @property
-    def sentence(self) -> str:
-        return f"Wait until all {self.count} nodes know each other."
-
-    @property
-    def changes(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True)
-class Replicate(Step):
-    node: DeclaredNode
-    primary: DeclaredNode
-
-    @property
-    def sentence(self) -> str:
-        return f"Make {self.node.name} a replica of {self.primary.name}."
-
-
-@dataclass(frozen=True)
-class AwaitAgreement(Step):
-    @property
-    def sentence(self) -> str:
-        return f"Wait until every node agrees, all {SLOTS} slots are served and every replica is in sync."
-
-    @property
-    def changes(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps in their order, what is worth a warning, and the layout afterwards, one line a node."""
-
-    steps: tuple[Step, ...]
-    warnings: tuple[str, ...]
-    layout: tuple[str, ...]
-
-    @property
-    def changed(self) -> bool:
-        return any(step.changes for step in self.steps)
-
-    @property
-    def sentences(self) -> list[str]:
-        return [step.sentence for step in self.steps]
 
 
 # --- the declaration -------------------------------------------------------------------------------------------------
@@ -207,7 +124,7 @@ def check_addresses(nodes: Sequence[DeclaredNode]) -> list[str]:
         if count > 1 and len({node.address for node in nodes if node.name == name}) > 1:
             reasons.append(f"The name {name} is given to {count} nodes; give each its own.")
     for node in nodes:
-        if _ip_key(node.address.host) is None:
+        if ip_key(node.address.host) is None:
             reasons.append(
                 f"The address {node.address.host!r} of {node.name} is not an IP address; CLUSTER MEET takes no names, "
                 "and nodes know each other by IP address."
@@ -215,6 +132,8 @@ def check_addresses(nodes: Sequence[DeclaredNode]) -> list[str]:
         for what, port in (("port", node.address.port), ("bus port", node.bus_port)):
             if not 0 < port < 65536:
                 reasons.append(f"The {what} {port} of {node.name} is not between 1 and 65535; declare another one.")
+        if node.weight < 1:
+            reasons.append(f"The weight of {node.name} is {node.weight}; it must be 1 or more.")
         if node.address.port == node.bus_port:
             reasons.append(f"The port and the bus port of {node.name} are both {node.bus_port}; they must differ.")
     return reasons
@@ -242,238 +161,6 @@ def check_counts(desired: Desired) -> list[str]:
     return reasons
 
 
-def _ip_key(host: str) -> tuple[int, int] | None:
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return ip.version, int(ip)
-
-
-def _node_key(node: DeclaredNode) -> tuple[tuple[int, int], str, int]:
-    return _ip_key(node.address.host) or (0, 0), node.address.host, node.address.port
-
-
-# --- placement -------------------------------------------------------------------------------------------------------
-
-
-def split_slots(primaries: int) -> list[SlotRanges]:
-    """All slots in as many runs, whose lengths differ by one at the most."""
-    bounds = [(2 * index * SLOTS + primaries) // (2 * primaries) for index in range(primaries + 1)]
-    return [((first, after - 1),) for first, after in zip(bounds, bounds[1:])]
-
-
-def place(nodes: Iterable[DeclaredNode], replicas_per_primary: int) -> tuple[Shard, ...]:
-    """Which nodes are primaries, whose replicas the others are, and who gets which slots.
-
-    No primary shares its host with a replica of its own where the nodes allow that; then the same for zones; then
-    replicas of one primary are kept apart. The same nodes get the same places, in whatever order they are declared.
-    """
-    ordered = sorted(nodes, key=_node_key)
-    count = primaries_wanted(len(ordered), replicas_per_primary)
-    primaries = _choose_primaries(ordered, count)
-    others = [node for node in ordered if node not in primaries]
-    groups = _spread(_match(primaries, others), primaries)
-    return tuple(
-        Shard(primary, tuple(replicas), slots)
-        for primary, replicas, slots in zip(primaries, groups, split_slots(count))
-    )
-
-
-def _zones(nodes: Sequence[DeclaredNode]) -> dict[DeclaredNode, str]:
-    """Zones mean something only when every node has one."""
-    known = all(node.zone for node in nodes)
-    return {node: node.zone if known else "" for node in nodes}
-
-
-def _room_for_primaries(members: int, nodes: int, primaries: int) -> int:
-    """How many of a failure domain's members may be primaries, so that all replicas find a primary elsewhere."""
-    replicas = nodes - primaries
-    each, extra = divmod(replicas, primaries)
-    room = min(members, primaries)
-    while room > 0:
-        elsewhere = primaries - room
-        if members - room <= each * elsewhere + min(extra, elsewhere):
-            break
-        room -= 1
-    return room
-
-
-def _choose_primaries(nodes: Sequence[DeclaredNode], count: int) -> list[DeclaredNode]:
-    """Take primaries in turns from the zones, and within a zone from its hosts, as far as their room allows."""
-    zone_of = _zones(nodes)
-    host_size = Counter(node.host for node in nodes)
-    zone_size = Counter(zone_of[node] for node in nodes)
-    host_room = {host: _room_for_primaries(size, len(nodes), count) for host, size in host_size.items()}
-    zone_room = {zone: _room_for_primaries(size, len(nodes), count) for zone, size in zone_size.items()}
-    rank = {node: index for index, node in enumerate(nodes)}
-    chosen: list[DeclaredNode] = []
-    in_host: Counter[str] = Counter()
-    in_zone: Counter[str] = Counter()
-
-    def key(node: DeclaredNode) -> tuple[bool, bool, int, int, int]:
-        zone = zone_of[node]
-        return (
-            in_host[node.host] >= host_room[node.host],
-            in_zone[zone] >= zone_room[zone],
-            in_zone[zone],
-            in_host[node.host],
-            rank[node],
-        )
-
-    while len(chosen) < count:
-        best = min((node for node in nodes if node not in chosen), key=key)
-        chosen.append(best)
-        in_host[best.host] += 1
-        in_zone[zone_of[best]] += 1
-    return chosen
-
-
-def _match(primaries: Sequence[DeclaredNode], others: Sequence[DeclaredNode]) -> list[list[DeclaredNode]]:
-    """Give every primary its replicas, evenly, by an assignment of least cost."""
-    groups: list[list[DeclaredNode]] = [[] for _primary in primaries]
-    if not others:
-        return groups
-    zone_of = _zones([*primaries, *others])
-    everyone = sorted([*primaries, *others], key=_node_key)
-    hosts = {host: index for index, host in enumerate(dict.fromkeys(node.host for node in everyone))}
-    zones = {zone: index for index, zone in enumerate(dict.fromkeys(zone_of[node] for node in everyone))}
-    each, extra = divmod(len(others), len(primaries))
-    places = [(index, copy) for copy in range(each + bool(extra)) for index in range(len(primaries))]
-    zone_cost = len(places) * (len(hosts) * len(zones)) ** 2 + 1
-    host_cost = zone_cost * (len(places) + 1)
-
-    def cost(node: DeclaredNode, place_index: int) -> int:
-        index, copy = places[place_index]
-        primary = primaries[index]
-        if node.host == primary.host:
-            return host_cost
-        # Among equals the first replica is preferred in the next zone and host, the second in the one after: a ring.
-        zone_turn = (zones[zone_of[node]] - zones[zone_of[primary]] - 1 - copy) % len(zones)
-        turn = zone_turn * len(hosts) + (hosts[node.host] - hosts[primary.host] - 1 - copy) % len(hosts)
-        # Squares prefer that all are turned equally far.
-        return turn**2 + (zone_cost if zone_of[node] and zone_of[node] == zone_of[primary] else 0)
-
-    rows = [[cost(node, index) for index in range(len(places))] for node in others]
-    # Nobody may be left without the replicas that are everyone's due, so only the surplus places may stay empty.
-    never = host_cost * (len(places) + 1)
-    for _empty in range(len(places) - len(others)):
-        rows.append([never if copy < each else 0 for _index, copy in places])
-    for row, column in enumerate(_least_cost_assignment(rows)[: len(others)]):
-        groups[places[column][0]].append(others[row])
-    return groups
-
-
-def _least_cost_assignment(costs: Sequence[Sequence[int]]) -> list[int]:
-    """The column of each row of a square matrix, so that the sum is least (the Hungarian method)."""
-    size = len(costs)
-    row_price = [0] * (size + 1)
-    column_price = [0] * (size + 1)
-    row_of = [0] * (size + 1)
-    for row in range(1, size + 1):
-        row_of[0] = row
-        column = 0
-        slack: list[int | None] = [None] * (size + 1)
-        came_from = [0] * (size + 1)
-        visited = [False] * (size + 1)
-        while row_of[column]:
-            visited[column] = True
-            current = row_of[column]
-            best: int | None = None
-            following = 0
-            for candidate in range(1, size + 1):
-                if visited[candidate]:
-                    continue
-                reduced = costs[current - 1][candidate - 1] - row_price[current] - column_price[candidate]
-                known = slack[candidate]
-                if known is None or reduced < known:
-                    slack[candidate] = known = reduced
-                    came_from[candidate] = column
-                if best is None or known < best:
-                    best, following = known, candidate
-            step = best or 0
-            for candidate in range(size + 1):
-                known = slack[candidate]
-                if visited[candidate]:
-                    row_price[row_of[candidate]] += step
-                    column_price[candidate] -= step
-                elif known is not None:
-                    slack[candidate] = known - step
-            column = following
-        while column:
-            row_of[column] = row_of[came_from[column]]
-            column = came_from[column]
-    columns = [0] * size
-    for column in range(1, size + 1):
-        columns[row_of[column] - 1] = column - 1
-    return columns
-
-
-def _spread(groups: list[list[DeclaredNode]], primaries: Sequence[DeclaredNode]) -> list[list[DeclaredNode]]:
-    """Swap replicas between groups as long as that keeps more replicas of one primary apart, at no other cost."""
-    zone_of = _zones([*primaries, *(node for group in groups for node in group)])
-
-    def cost(index: int) -> tuple[int, int, int, int]:
-        primary, members = primaries[index], groups[index]
-        pairs = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
-        return (
-            sum(node.host == primary.host for node in members),
-            sum(bool(zone_of[node]) and zone_of[node] == zone_of[primary] for node in members),
-            sum(a.host == b.host for a, b in pairs),
-            sum(bool(zone_of[a]) and zone_of[a] == zone_of[b] for a, b in pairs),
-        )
-
-    def swap_helps(left: int, i: int, right: int, j: int) -> bool:
-        before = tuple(a + b for a, b in zip(cost(left), cost(right)))
-        groups[left][i], groups[right][j] = groups[right][j], groups[left][i]
-        if tuple(a + b for a, b in zip(cost(left), cost(right))) < before:
-            return True
-        groups[left][i], groups[right][j] = groups[right][j], groups[left][i]
-        return False
-
-    if max(len(group) for group in groups) < 2:
-        return groups
-    improved = True
-    while improved:
-        improved = any(
-            swap_helps(left, i, right, j)
-            for left in range(len(groups))
-            for right in range(left + 1, len(groups))
-            for i in range(len(groups[left]))
-            for j in range(len(groups[right]))
-        )
-    return [sorted(group, key=_node_key) for group in groups]
-
-
-def placement_warnings(shards: Sequence[Shard]) -> list[str]:
-    """Where the declared nodes do not allow to keep a primary and its replicas apart."""
-    nodes = [node for shard in shards for node in shard.members]
-    zone_of = _zones(nodes)
-    warnings = []
-    for shard in shards:
-        together = [node.name for node in shard.replicas if node.host == shard.primary.host]
-        if together:
-            warnings.append(
-                f"{shard.primary.name} and its {'replicas' if len(together) > 1 else 'replica'} {join_names(together)} "
-                f"share the host {shard.primary.host} and fail together; declare nodes on more hosts."
-            )
-    if fits_apart([zone_of[node] for node in nodes], len(shards)):
-        return warnings
-    same_zone = [
-        shard.primary.name
-        for shard in shards
-        if any(
-            zone_of[node] and zone_of[node] == zone_of[shard.primary] and node.host != shard.primary.host
-            for node in shard.replicas
-        )
-    ]
-    if same_zone:
-        warnings.append(
-            f"Replicas of {join_names(same_zone)} are in the zone of their primary; declare nodes in more zones."
-        )
-    return warnings
-
-
 # --- planning --------------------------------------------------------------------------------------------------------
 
 
@@ -481,26 +168,14 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
     """The steps from the view to the description. Raises PlanRefused with every reason when there is no safe way."""
     reasons = check_counts(desired)
     warnings = _declaration_warnings(desired)
-    if not reasons and view.healthy:
-        return Plan(
-            steps=tuple(_timeout_steps(desired, view)),
-            warnings=(*warnings, *(problem.sentence for problem in view.warnings)),
-            layout=tuple(view.describe()),
-        )
-    blocking = [problem.sentence for problem in view.errors if problem.kind in _BLOCKING]
-    contents = _contents(view)
+    blocking = [problem.sentence for problem in view.errors if _blocks(problem, view)]
     if reasons or blocking:
-        raise PlanRefused([*reasons, *_observed_reasons(view), *contents])
-    forming = None if contents else _Forming(desired, view)
-    if forming and not forming.conflicts:
-        return forming.plan(warnings)
-    if is_settling(view):
-        return Plan(
-            steps=(AwaitAgreement(), *_timeout_steps(desired, view)),
-            warnings=warnings,
-            layout=tuple(view.describe()),
-        )
-    raise PlanRefused([*_observed_reasons(view), *contents, *(forming.conflicts if forming else ())])
+        raise PlanRefused([*reasons, *_observed_reasons(view), *_contents(view.nodes)])
+    if not view.healthy and not desired.leaving and not view.strangers and not _contents(view.nodes):
+        forming = _Forming(desired, view)
+        if not forming.conflicts:
+            return forming.plan(warnings)
+    return _Converging(desired, view).plan(warnings)
 
 
 def fresh_view(desired: Desired) -> ClusterView:
@@ -519,14 +194,20 @@ def is_settling(view: ClusterView) -> bool:
     return bool(kinds & _SETTLING) and kinds <= _SETTLING | _CONSEQUENCES
 
 
+def _blocks(problem: Problem, view: ClusterView) -> bool:
+    if problem.kind == "unknown-member":
+        return any(not stranger.gone for stranger in view.strangers)
+    return problem.kind in _BLOCKING
+
+
 def _observed_reasons(view: ClusterView) -> list[str]:
     return [problem.sentence for problem in view.errors if problem.kind != "no-cluster"]
 
 
-def _contents(view: ClusterView) -> list[str]:
-    """Data on nodes of a cluster that is not whole: it is not ours to decide about."""
+def _contents(states: Iterable[NodeState]) -> list[str]:
+    """Data on nodes that are not members yet: it is not ours to decide about."""
     reasons = []
-    for state in view.nodes:
+    for state in states:
         what = []
         if state.view.keys:
             what.append(plural(state.view.keys, "key"))
@@ -534,7 +215,7 @@ def _contents(view: ClusterView) -> list[str]:
             what.append(plural(state.view.functions, "function"))
         if what:
             reasons.append(
-                f"{state.node.title} holds {' and '.join(what)}; only nodes without data are formed into a cluster: "
+                f"{state.node.title} holds {' and '.join(what)}; only nodes without data become members: "
                 "look whose data it is, and empty the node yourself or declare another one."
             )
     return reasons
@@ -564,6 +245,314 @@ def _timeout_steps(desired: Desired, view: ClusterView) -> list[Step]:
     wanted = desired.node_timeout
     differing = tuple(state.node for state in view.nodes if wanted and state.view.node_timeout not in (None, wanted))
     return [SetNodeTimeout(differing, wanted)] if wanted and differing else []
+
+
+# --- converging ------------------------------------------------------------------------------------------------------
+
+
+class _Converging:
+    """The difference between a cluster, whole or broken, and the described one."""
+
+    def __init__(self, desired: Desired, view: ClusterView) -> None:
+        self.desired = desired
+        self.view = view
+        self.state_of = {state.node: state for state in view.nodes}
+        self.staying = [state.node for state in view.nodes if not state.node.leaving]
+        self.repairs: Repairs = repair(view, desired.loss)
+        self.owned = self.repairs.owned
+        self.steps: list[Step] = []
+
+    def plan(self, warnings: Sequence[str]) -> Plan:
+        newcomers = [state for state in self.view.nodes if state.role == "alone" and not self.owned.get(state.node)]
+        refusals = [*self.repairs.refusals, *_contents(newcomers), *self._method_refusals()]
+        if not any(self.owned.values()):
+            refusals.append("No node owns a slot, so there is no cluster that could be changed.")
+        if refusals:
+            raise PlanRefused([*refusals, *([] if self.repairs.refusals else _contents(newcomers))])
+        target = self._target()
+        self.steps += self.repairs.before
+        self._join()
+        self.steps += self.repairs.after
+        self._settle_epochs()
+        self._empty(target)
+        self._attach(target)
+        slots = self._share_out(target)
+        self._release(target)
+        self._hand_over(target)
+        self._remove()
+        steps = self.steps
+        if steps or not self.view.healthy:
+            steps = [*steps, AwaitAgreement()]
+        shards = [Shard(t.primary, t.replicas, slots[t.owner]) for t in target.shards]
+        remarks = placement_warnings(shards)
+        return Plan(
+            steps=(*steps, *_timeout_steps(self.desired, self.view)),
+            warnings=(*warnings, *remarks),
+            layout=tuple(_layout_lines(self.desired.nodes, shards)),
+        )
+
+    def _target(self) -> Target:
+        following: dict[DeclaredNode, list[DeclaredNode]] = {}
+        for node, primary in self.repairs.primary_of.items():
+            following.setdefault(primary, []).append(node)
+        current = [
+            Current(owner, tuple(sorted(following.get(owner, ()), key=node_key)), len(slots))
+            for owner, slots in self.owned.items()
+            if slots
+        ]
+        placed = {node for shard in current for node in (shard.owner, *shard.replicas)}
+        free = [node for node in self.staying if node not in placed]
+        return target_layout(current, free, self.desired.primaries)
+
+    # --- joining -----------------------------------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        nodes = sorted((state.node for state in self.view.nodes), key=node_key)
+        missing = [
+            (viewer, subject)
+            for viewer in nodes
+            for subject in nodes
+            if viewer != subject and not _knows(self.state_of, viewer, subject)
+        ]
+        moved = [pair for pair in self._moved_addresses() if pair not in missing]
+        if not missing and not moved:
+            return
+        meetings: dict[DeclaredNode, list[DeclaredNode]] = {}
+        alone = {node for node in nodes if self.state_of[node].view.alone}
+        for viewer, subject in missing:
+            # A newcomer meets a few, and the gossip does the rest; a gap between members is closed where it is.
+            if viewer not in alone and subject not in alone:
+                meetings.setdefault(viewer, []).append(subject)
+        members = [node for node in nodes if node not in alone]
+        for index, node in enumerate(sorted(alone, key=node_key)):
+            peers = [members[(index + step) % len(members)] for step in range(min(3, len(members)))]
+            meetings.setdefault(node, []).extend(peers)
+        if not members:
+            self.steps += _introductions(nodes, self.state_of)
+        for viewer, subject in moved:
+            meetings.setdefault(viewer, []).append(subject)
+        self.steps += [Introduce(node, tuple(peers)) for node, peers in meetings.items()]
+        self.steps.append(AwaitMembers(len(nodes)))
+
+    def _moved_addresses(self) -> list[tuple[DeclaredNode, DeclaredNode]]:
+        """Who still knows whom at an old address."""
+        pairs = []
+        for viewer in self.view.nodes:
+            for subject in self.view.nodes:
+                line = viewer.view.line_of(subject.node_id) if viewer is not subject and subject.node_id else None
+                address = subject.node.address
+                if line is not None and line.host and (line.host, line.port) != (address.host, address.port):
+                    pairs.append((viewer.node, subject.node))
+        return pairs
+
+    def _settle_epochs(self) -> None:
+        if self.steps:
+            return
+        by_epoch: dict[int, list[DeclaredNode]] = {}
+        for state in self.view.owners:
+            by_epoch.setdefault(state.view.me.epoch, []).append(state.node)
+        for nodes in by_epoch.values():
+            for node in sorted(nodes, key=node_key)[1:]:
+                self.steps.append(BumpEpoch(node, "because another primary has the same one"))
+
+    # --- replicas ----------------------------------------------------------------------------------------------------
+
+    def _empty(self, target: Target) -> None:
+        """Replicas that become primaries, and such whose primary is gone but which are to own slots."""
+        owners = {shard.owner for shard in target.shards if shard.is_new}
+        emptied = [
+            node
+            for node in self.staying
+            if node in target.emptied or (node in owners and self.state_of[node].role == "replica")
+        ]
+        if not emptied:
+            return
+        self.steps += [EmptyReplica(node) for node in emptied]
+        peers = sorted((node for node, slots in self.owned.items() if slots), key=node_key)[:3]
+        self.steps += [Introduce(node, tuple(peers)) for node in emptied]
+        self.steps.append(AwaitMembers(len(self.view.nodes)))
+        for node in emptied:
+            self.repairs.primary_of.pop(node, None)
+
+    def _attach(self, target: Target) -> None:
+        """First the free nodes, which only adds copies; then those that change their shard, a few at a time."""
+        follows = self.repairs.primary_of
+        actual = {state.node: state.primary for state in self.view.nodes if state.role == "replica"}
+        dissolved = set(target.dissolved)
+        free: list[Replicate] = []
+        moving: list[Replicate] = []
+        for shard in target.shards:
+            early = shard.is_new and not any(
+                node not in dissolved and follows.get(node) not in dissolved for node in _others(shard)
+            )
+            for node in _others(shard):
+                if node in dissolved:
+                    continue
+                if follows.get(node) == shard.owner:
+                    if actual.get(node) not in (None, shard.owner):
+                        # At the end of a chain: it holds the right data, by a detour.
+                        free.append(Replicate(node, shard.owner))
+                elif node not in follows:
+                    free.append(Replicate(node, shard.owner))
+                elif follows[node] not in dissolved or early:
+                    moving.append(Replicate(node, shard.owner))
+        self._replicate(free)
+        for batch in _rounds(moving, follows):
+            self._replicate(batch)
+
+    def _replicate(self, steps: Sequence[Replicate]) -> None:
+        if steps:
+            self.steps += steps
+            self.steps.append(AwaitSync(tuple(step.node for step in steps)))
+            for step in steps:
+                self.repairs.primary_of[step.node] = step.primary
+
+    def _release(self, target: Target) -> None:
+        """Drained primaries, and the replicas that stayed with them as long as they held data."""
+        left = [
+            Replicate(node, shard.owner)
+            for shard in target.shards
+            for node in _others(shard)
+            if self.repairs.primary_of.get(node) != shard.owner
+        ]
+        self._replicate(left)
+
+    def _hand_over(self, target: Target) -> None:
+        for shard in target.shards:
+            if shard.primary == shard.owner:
+                continue
+            why = ", which is to leave" if shard.owner.leaving else ", so that the primaries are spread more evenly"
+            self.steps.append(HandOver(shard.owner, shard.primary, why))
+
+    def _remove(self) -> None:
+        gone = [state for state in self.view.nodes if state.node.leaving]
+        self.steps += [Remove(state.node, state.node_id) for state in gone]
+        for forget in self.repairs.forget_later:
+            self.steps.append(forget)
+
+    # --- slots -------------------------------------------------------------------------------------------------------
+
+    def _share_out(self, target: Target) -> dict[DeclaredNode, SlotRanges]:
+        """Let slots move, and say who owns which afterwards."""
+        owners = [shard.owner for shard in target.shards]
+        counts = [len(self.owned.get(owner, ())) for owner in owners]
+        weights = [shard_weight((shard.primary, *shard.replicas)) for shard in target.shards]
+        ranges = {node: to_ranges(slots) for node, slots in self.owned.items() if slots}
+        leftover = any(self.owned.get(node) for node in target.dissolved)
+        if leftover or not balanced(counts, weights, self.desired.threshold):
+            wanted = dict(zip(owners, shares(weights, counts)))
+            self._copy_functions(target)
+            for transfer in transfers(ranges, wanted):
+                self.steps.append(
+                    MoveSlots(
+                        transfer.source,
+                        transfer.target,
+                        transfer.slots,
+                        method=self._method(target, transfer.source, transfer.target),
+                    )
+                )
+                moved = set(each_slot(transfer.slots))
+                self.owned[transfer.source] = self.owned[transfer.source] - moved
+                self.owned[transfer.target] = self.owned.get(transfer.target, set()) | moved
+        return {owner: to_ranges(self.owned.get(owner, ())) for owner in owners}
+
+    def _copy_functions(self, target: Target) -> None:
+        having = [node for node, slots in self.owned.items() if slots and self.state_of[node].view.functions]
+        if not having:
+            return
+        source = min(having, key=node_key)
+        for shard in target.shards:
+            if shard.is_new and not self.state_of[shard.owner].view.functions:
+                self.steps.append(CopyFunctions(source, shard.owner))
+
+    def _method(self, target: Target, source: DeclaredNode, receiver: DeclaredNode) -> str:
+        if self.desired.method == "keys":
+            return "keys"
+        involved = {source, receiver}
+        involved.update(node for node, primary in self.repairs.primary_of.items() if primary in (source, receiver))
+        return _atomic_method(self.state_of[node].view for node in involved) or "keys"
+
+    def _method_refusals(self) -> list[str]:
+        if self.desired.method != "atomic":
+            return []
+        if _atomic_method(state.view for state in self.view.nodes):
+            return []
+        versions = sorted({f"{state.view.product} {state.view.version}" for state in self.view.nodes})
+        return [
+            f"Slots cannot be moved atomically by {join_names(versions)}: Valkey 9.0 or Redis 8.4 is needed on every "
+            "node. Use move_method: auto."
+        ]
+
+
+def _atomic_method(views: Iterable[NodeView]) -> str:
+    """How servers move slots atomically, when all of them can and in the same way."""
+    methods = set()
+    for view in views:
+        version = version_tuple(view.version)
+        if view.product == "valkey" and version >= (9,):
+            methods.add("migrateslots")
+        elif view.product == "redis" and version >= (8, 4):
+            methods.add("migration")
+        else:
+            methods.add("")
+    return methods.pop() if len(methods) == 1 else ""
+
+
+def _others(shard: TargetShard) -> list[DeclaredNode]:
+    """All members but the one that owns the slots while they move."""
+    return [node for node in (shard.primary, *shard.replicas) if node != shard.owner]
+
+
+def _rounds(steps: Sequence[Replicate], follows: dict[DeclaredNode, DeclaredNode]) -> list[list[Replicate]]:
+    """Replicas that change their shard in rounds, so that no shard gives or takes more than one at a time."""
+    rounds: list[tuple[set[DeclaredNode], list[Replicate]]] = []
+    for step in steps:
+        touched = {follows[step.node], step.primary}
+        for busy, members in rounds:
+            if not busy & touched:
+                busy |= touched
+                members.append(step)
+                break
+        else:
+            rounds.append((set(touched), [step]))
+    return [members for _busy, members in rounds]
+
+
+def _knows(state_of: dict[DeclaredNode, NodeState], viewer: DeclaredNode, subject: DeclaredNode) -> bool:
+    line = state_of[viewer].view.line_of(state_of[subject].node_id)
+    return line is not None and "handshake" not in line.flags
+
+
+def _introductions(order: Sequence[DeclaredNode], state_of: dict[DeclaredNode, NodeState]) -> list[Introduce]:
+    """Who meets whom: neighbours at distances 1, 2, 4..., so that news crosses any number of nodes in few hops."""
+    met: set[frozenset[DeclaredNode]] = set()
+    steps: list[Introduce] = []
+    for index, node in enumerate(order):
+        peers = []
+        distance = 1
+        while distance < len(order):
+            peer = order[(index + distance) % len(order)]
+            pair = frozenset((node, peer))
+            if pair not in met and not (_knows(state_of, node, peer) and _knows(state_of, peer, node)):
+                peers.append(peer)
+            met.add(pair)
+            distance *= 2
+        if peers:
+            steps.append(Introduce(node, tuple(peers)))
+    return steps
+
+
+def _layout_lines(nodes: Sequence[DeclaredNode], shards: Sequence[Shard]) -> Iterable[str]:
+    place_of = {node: shard for shard in shards for node in shard.members}
+    for node in nodes:
+        shard = place_of[node]
+        if node == shard.primary:
+            yield describe_node(node, "primary", shard.slots, "")
+        else:
+            yield describe_node(node, "replica", (), shard.primary.name)
+
+
+# --- forming ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -616,7 +605,7 @@ class _Forming:
         return min(free, key=lambda node: (not self.state_of[node].slots, node not in followed))
 
     def plan(self, warnings: Sequence[str]) -> Plan:
-        order = sorted(self.desired.nodes, key=_node_key)
+        order = sorted(self.desired.nodes, key=node_key)
         epoch_of = {node: index for index, node in enumerate(order, start=1)}
         steps: list[Step] = []
         for node in order:
@@ -629,7 +618,7 @@ class _Forming:
             missing = to_ranges(slot for slot in each_slot(shard.slots) if slot not in owned)
             if missing:
                 steps.append(AssignSlots(shard.primary, missing))
-        steps += self._introductions(order)
+        steps += _introductions(order, self.state_of)
         attach = [
             Replicate(node, shard.primary)
             for shard in self.shards
@@ -643,30 +632,8 @@ class _Forming:
         return Plan(
             steps=tuple(self._hurried(steps)),
             warnings=(*warnings, *placement_warnings(self.shards)),
-            layout=tuple(self._layout()),
+            layout=tuple(_layout_lines(self.desired.nodes, self.shards)),
         )
-
-    def _introductions(self, order: Sequence[DeclaredNode]) -> list[Step]:
-        """Who meets whom: neighbours at distances 1, 2, 4..., so that news crosses any number of nodes in few hops."""
-        met: set[frozenset[DeclaredNode]] = set()
-        steps: list[Step] = []
-        for index, node in enumerate(order):
-            peers = []
-            distance = 1
-            while distance < len(order):
-                peer = order[(index + distance) % len(order)]
-                pair = frozenset((node, peer))
-                if pair not in met and not (self._knows(node, peer) and self._knows(peer, node)):
-                    peers.append(peer)
-                met.add(pair)
-                distance *= 2
-            if peers:
-                steps.append(Introduce(node, tuple(peers)))
-        return steps
-
-    def _knows(self, viewer: DeclaredNode, subject: DeclaredNode) -> bool:
-        line = self.state_of[viewer].view.line_of(self.state_of[subject].node_id)
-        return line is not None and "handshake" not in line.flags
 
     def _hurried(self, steps: list[Step]) -> list[Step]:
         """Form with a short node timeout if it is known what to put back, and if the servers let us."""
@@ -676,15 +643,6 @@ class _Forming:
             return steps
         if not any(step.changes for step in steps) or wanted <= FORMING_NODE_TIMEOUT:
             return [*steps, *_timeout_steps(self.desired, self.view)]
-        everyone = tuple(sorted(self.desired.nodes, key=_node_key))
+        everyone = tuple(sorted(self.desired.nodes, key=node_key))
         lower = SetNodeTimeout(everyone, FORMING_NODE_TIMEOUT, forming=True)
         return [lower, *steps, SetNodeTimeout(everyone, wanted)]
-
-    def _layout(self) -> Iterable[str]:
-        place_of = {node: shard for shard in self.shards for node in shard.members}
-        for node in self.desired.nodes:
-            shard = place_of[node]
-            if node == shard.primary:
-                yield describe_node(node, "primary", shard.slots, "")
-            else:
-                yield describe_node(node, "replica", (), shard.primary.name)

@@ -138,22 +138,6 @@ class CloseSlots(Step):
 
 
 @dataclass(frozen=True)
-class ConfirmOwner(Step):
-    """CLUSTER SETSLOT NODE on a node that still marks slots although they have moved."""
-
-    node: DeclaredNode
-    slots: SlotRanges
-    owner: DeclaredNode
-
-    @property
-    def sentence(self) -> str:
-        return (
-            f"Tell {self.node.name} that the slots {format_ranges(self.slots)} have moved to {self.owner.name} "
-            "completely."
-        )
-
-
-@dataclass(frozen=True)
 class MoveSlots(Step):
     """Slots and their keys change their owner.
 
@@ -234,6 +218,18 @@ class Replicate(Step):
     @property
     def sentence(self) -> str:
         return f"Make {self.node.name} a replica of {self.primary.name}."
+
+
+@dataclass(frozen=True)
+class CopyFunctions(Step):
+    """FUNCTION DUMP and RESTORE: every primary needs the functions, and slots do not bring them along."""
+
+    source: DeclaredNode
+    target: DeclaredNode
+
+    @property
+    def sentence(self) -> str:
+        return f"Copy the functions of {self.source.name} to {self.target.name}."
 
 
 @dataclass(frozen=True)

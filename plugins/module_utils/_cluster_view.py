@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -126,6 +126,35 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Stranger:
+    """A member that is not declared, as those who know it see it.
+
+    `failed` is what most of them say; `alias_of` is the declared node that now answers at its address under another id.
+    `alive` is what its own address answered: None as long as nobody has asked.
+    """
+
+    node_id: str
+    host: str
+    port: int
+    flags: frozenset[str]
+    slots: SlotRanges
+    seen_by: tuple[DeclaredNode, ...]
+    failed: bool
+    alias_of: DeclaredNode | None
+    alive: bool | None = None
+
+    @property
+    def title(self) -> str:
+        where = str(Address(self.host, self.port)) if self.host else "a member without an address"
+        return f"{where} (id {self.node_id[:12]}...)"
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is certain that nobody lives under this id any more."""
+        return self.alias_of is not None or (self.failed and not self.alive)
+
+
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, as a finished sentence. A warning does not make the cluster unhealthy."""
 
@@ -180,6 +209,9 @@ class ClusterView:
     state: str
     agreed: bool
     slots_served: int
+    strangers: tuple[Stranger, ...] = ()
+    # How many keys of a slot each node holds, for the slots that were asked about.
+    slot_keys: Mapping[int, Mapping[DeclaredNode, int]] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -395,9 +427,26 @@ def version_tuple(version: str) -> tuple[int, ...]:
 # --- merging ---------------------------------------------------------------------------------------------------------
 
 
-def merge(views: Sequence[NodeView], replicas_per_primary: int | None = None) -> ClusterView:
-    """Merge every declared node's view. With a number of replicas, the roles are judged by it too."""
-    return _Merge(views, replicas_per_primary).result()
+def merge(
+    views: Sequence[NodeView], replicas_per_primary: int | None = None, alive: Mapping[str, bool] | None = None
+) -> ClusterView:
+    """Merge every declared node's view. With a number of replicas, the roles are judged by it too.
+
+    Leaving nodes that have left already are left out. `alive` tells what strangers' addresses answered, by id.
+    """
+    return _Merge(_without_departed(views), replicas_per_primary, alive or {}).result()
+
+
+def _without_departed(views: Sequence[NodeView]) -> list[NodeView]:
+    """A leaving node that cannot be asked is a stranger to the others, if they know it at all."""
+    known = {line.node_id for view in views for line in view.lines if "myself" not in line.flags}
+    return [
+        view
+        for view in views
+        if not view.node.leaving
+        or view.loading
+        or (view.usable and (not view.alone or view.me.slots or view.me.node_id in known))
+    ]
 
 
 def primaries_wanted(nodes: int, replicas_per_primary: int) -> int:
@@ -425,8 +474,10 @@ def _verb(names: Sequence[str], singular: str, plural: str) -> str:
 class _Merge:
     """The working state of one merge."""
 
-    def __init__(self, views: Sequence[NodeView], replicas_per_primary: int | None) -> None:
+    def __init__(self, views: Sequence[NodeView], replicas_per_primary: int | None, alive: Mapping[str, bool]) -> None:
         self.views = views
+        self.alive = alive
+        self.strangers: list[Stranger] = []
         self.usable = [view for view in views if view.usable]
         self.replicas_per_primary = replicas_per_primary
         self.problems: list[Problem] = []
@@ -514,6 +565,7 @@ class _Merge:
             state=state,
             agreed=exists and not disagreements and len(self.usable) == len(self.views),
             slots_served=len(self._served),
+            strangers=tuple(self.strangers),
         )
 
     def _add(self, kind: str, sentence: str, warning: bool = False) -> None:
@@ -543,7 +595,7 @@ class _Merge:
         for node_id, names in same.items():
             if len(names) > 1:
                 self._add(
-                    "identity",
+                    "same-id",
                     f"{join_names(names)} answer with the same node id {node_id}: they are one server behind several "
                     "addresses, or copies of one data folder; declare each server once, and give each its own folder.",
                 )
@@ -595,19 +647,45 @@ class _Merge:
             if handshake and declared:
                 still = _verb([view.node.name for view, _line in seen], "is", "are")
                 self._add("handshake", f"{viewers} {still} still shaking hands with {declared.name}.")
-            elif declared:
+                continue
+            stranger = self._stranger(seen, declared)
+            if not handshake:
+                self.strangers.append(stranger)
+            if declared:
                 self._add(
                     "identity",
                     f"{viewers} {know} {declared.title} under another id ({line.node_id[:12]}...) than the one it has "
                     "now: it was reset or lost its nodes.conf; make the others forget the old id (CLUSTER FORGET).",
                 )
-            else:
+            elif handshake:
+                self._add("handshake", f"{viewers} {know} a newcomer that is not declared: {line.endpoint}.")
+            elif stranger.failed or stranger.alive is not False:
                 what = ", ".join(sorted(line.flags)) + (f", slots {format_ranges(line.slots)}" if line.slots else "")
                 self._add(
                     "unknown-member",
                     f"{viewers} {know} a member that is not declared: {line.endpoint}, id {line.node_id} ({what}); "
-                    "declare it, or remove it from the cluster.",
+                    "declare it, or name it among the nodes to remove.",
                 )
+            else:
+                self._add(
+                    "departing",
+                    f"{viewers} {know} a member that is not declared and does not answer: {line.endpoint}, id "
+                    f"{line.node_id}; most nodes have not marked it as failed yet.",
+                )
+
+    def _stranger(self, seen: Sequence[tuple[NodeView, MemberLine]], declared: DeclaredNode | None) -> Stranger:
+        line = seen[0][1]
+        return Stranger(
+            node_id=line.node_id,
+            host=line.host,
+            port=line.port,
+            flags=line.flags,
+            slots=_join_ranges(span for _view, seen_line in seen for span in seen_line.slots),
+            seen_by=tuple(view.node for view, _line in seen),
+            failed=sum(seen_line.failed or "noaddr" in seen_line.flags for _view, seen_line in seen) * 2 > len(seen),
+            alias_of=declared,
+            alive=self.alive.get(line.node_id),
+        )
 
     def _judge_opinions(self) -> None:
         """Compare what each node says about each other one with that one's own word."""
@@ -800,20 +878,23 @@ class _Merge:
 
     def _judge_description(self, replicas_per_primary: int) -> None:
         owners = [state for state in self.states if state.slots]
-        wanted = primaries_wanted(len(self.states), replicas_per_primary)
+        staying = [state for state in self.states if not state.node.leaving]
+        wanted = primaries_wanted(len(staying), replicas_per_primary)
         for state in self.states:
-            if state.role == "primary" and not state.slots:
+            if state.node.leaving:
+                self._add("leaving", f"{state.node.name} is to leave the cluster and is still a member of it.")
+            elif state.role == "primary" and not state.slots:
                 self._add("idle-primary", f"{state.node.name} owns no slot and replicates nobody.")
         if owners and len(owners) != wanted and not any(p.kind in ("uncovered", "slots") for p in self.problems):
             self._add(
                 "size",
                 f"{plural(len(owners), 'node')} own slots ({join_names(s.node.name for s in owners)}), but "
-                f"{plural(len(self.states), 'declared node')} with {plural(replicas_per_primary, 'replica')} per "
+                f"{plural(len(staying), 'declared node')} with {plural(replicas_per_primary, 'replica')} per "
                 f"primary make {plural(wanted, 'primary', 'primaries')}.",
             )
         for owner in owners:
-            replicas = [s for s in self.states if s.role == "replica" and s.primary_id == owner.node_id]
-            if len(replicas) < replicas_per_primary and owner.view.usable:
+            replicas = [s for s in staying if s.role == "replica" and s.primary_id == owner.node_id]
+            if len(replicas) < replicas_per_primary and owner.view.usable and not owner.node.leaving:
                 self._add(
                     "replica-missing",
                     f"{owner.node.name} (slots {format_ranges(owner.slots)}) has {len(replicas)} of "

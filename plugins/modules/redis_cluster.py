@@ -7,25 +7,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_cluster
-short_description: Form a Redis Cluster from a list of nodes
+short_description: Converge a Redis Cluster onto a list of nodes
 version_added: 0.1.0
 description:
-  - Makes one cluster of the declared nodes, which run Redis or Valkey in cluster mode and hold no data.
+  - Makes one cluster of the declared nodes, which run Redis or Valkey in cluster mode, whatever is there. It forms a new
+    one, adds primaries and replicas, lets nodes leave, replaces dead ones, re-balances slots, and repairs what is broken.
   - Chooses the primaries in turns from the zones and hosts, and gives each its replicas on other hosts,
-    and in other zones as far as the declared nodes allow it.
+    and in other zones as far as the declared nodes allow it. Where a cluster has come to differ from that, replicas
+    change their primaries and roles are handed over until it is so again. Slots move only for the sake of balance.
   - Run it on one host that reaches every node; it talks to all of them.
-  - A creation that was interrupted at any point is continued by the next run.
-  - When all is as described, only reads are sent. Roles are not pinned, so a failover that swapped a primary
-    and its replica is no difference.
+  - A run that was interrupted at any point, also in the middle of a slot move, is continued by the next run.
+  - When all is as described, only reads are sent. Which member of a shard is its primary is no difference, unless the
+    primaries crowd on one host or zone.
   - Returns only when every node, asked on its own connection, agrees on members, roles and slots, when all
     16384 slots are served and every replica is in sync.
-  - Anything else is refused with every reason at once and nothing is touched, for example nodes that hold keys,
-    that belong to another cluster or that cannot be reached, and a cluster in which a node is down.
+  - Slots with keys are never given up or re-assigned without their keys, unless O(allow_data_loss) names them.
+    New nodes that hold keys, members that nobody declared, declared nodes that cannot be reached, and whatever else
+    cannot be done safely is refused with every reason at once, and nothing is touched.
+  - Two runs on one cluster exclude each other. The lock lives as long as the connections of the run, so a run
+    that was killed leaves none behind.
 attributes:
   check_mode:
     support: full
     details:
-      - The plan is computed from what the nodes say and returned. Only reads are sent.
+      - The plan is computed from what the nodes say and returned, with the slots and the keys that would move. Only
+        reads are sent.
   diff_mode:
     support: full
     details:
@@ -39,6 +45,47 @@ options:
       - Nodes that are left over when the nodes do not divide evenly become additional replicas.
     type: int
     default: 1
+  remove:
+    description:
+      - Members that are to leave, each as C(ADDRESS:PORT) as the cluster knows it. Their slots move to the others, a
+        replica takes a primary's role over where the shard stays, and then they are reset and forgotten by all.
+      - They must be reachable with the same user, unless the cluster has marked them as failed.
+      - An address that is no member (any more) is passed over, so the option may stay.
+    type: list
+    elements: str
+    default: []
+  rebalance_threshold:
+    description:
+      - How far from its share a primary's number of slots may be, in percent of that share, before slots are moved.
+    type: float
+    default: 2
+  move_method:
+    description:
+      - How slots move. V(keys) moves keys by C(MIGRATE). V(atomic) lets the servers move whole slots (Valkey 9.0,
+        Redis 8.4) and is refused where one of the nodes cannot.
+      - V(auto) is V(atomic) where both shards can, and V(keys) elsewhere.
+    type: str
+    choices: [auto, keys, atomic]
+    default: auto
+  move_stall:
+    description:
+      - For how many milliseconds a server may be kept busy with moving keys at a time. Less is gentler to the clients,
+        more is faster. A key that is larger than what can be moved in that time is moved all the same.
+    type: int
+    default: 10
+  progress_file:
+    description:
+      - A file on the host that runs the module, in which a person can watch the run with C(tail -f), for example how
+        many keys have been moved, how fast, and how long it still takes.
+      - It is begun anew by each run that changes something.
+    type: path
+  allow_data_loss:
+    description:
+      - Slots whose keys may be lost, as numbers or ranges such as C(5461-10922).
+      - Needed only when the owner of slots is gone for good. The refusal without it says which slots, and what is lost.
+    type: list
+    elements: str
+    default: []
   node_timeout:
     description:
       - The C(cluster-node-timeout) that the servers are configured with, in milliseconds.
@@ -64,8 +111,9 @@ extends_documentation_fragment:
   - apiops.tyk_redis._cluster_nodes
   - apiops.tyk_redis._redis_connection
 notes:
-  - The user needs the permissions for C(INFO) and C(CLUSTER), and with O(node_timeout) for C(CONFIG GET)
-    and C(CONFIG SET).
+  - The user needs the permissions for C(INFO), C(ROLE), C(DBSIZE), C(CLUSTER), C(CLIENT SETNAME) and C(CLIENT LIST),
+    with O(node_timeout) for C(CONFIG GET) and C(CONFIG SET), and for moving slots for C(MIGRATE), C(DUMP), C(ASKING),
+    C(RESTORE), C(MEMORY USAGE) and C(EVAL) on all keys. Without C(EVAL) slots move more slowly.
   - Each node must reach the cluster bus port of each other one.
 seealso:
   - module: apiops.tyk_redis.redis_cluster_info
@@ -125,6 +173,29 @@ reasons:
   sample:
     - >-
       redis-2: 192.0.2.12:6379 refused the connection; start Redis there, and check the address and port it listens on.
+done:
+  description:
+    - The steps that were carried out. They are those of RV(plan), unless RV(replanned) says otherwise.
+  returned: when something was to be done, outside of check mode
+  type: list
+  elements: str
+  sample:
+    - Give redis-1 the config epoch 1.
+replanned:
+  description:
+    - Why the plan was changed on the way, and to what. Empty when it was carried out as it was made.
+  returned: when something was to be done, outside of check mode
+  type: list
+  elements: str
+  sample: []
+moves:
+  description:
+    - What each group of slot moves came to, in words.
+  returned: when something was to be done, outside of check mode
+  type: list
+  elements: str
+  sample:
+    - 99900 of 99900 keys (4096 of 4096 slots) in 1 s, 112000 keys/s
 cluster:
   description:
     - What the nodes say, merged, as in the return value C(cluster) of M(apiops.tyk_redis.redis_cluster_info).
@@ -160,31 +231,52 @@ cluster:
           - master
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply import ApplyError, Cluster
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply import (
+    THREADS,
+    ApplyError,
+    Cluster,
+    Converger,
+    Outcome,
+    as_move,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_lock import ClusterLock, LockRefused
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_options import (
     cluster_options,
     connection_options,
     connector,
+    credentials,
     declared_nodes,
+    leaving_nodes,
     numbered,
+    slots_named,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import (
     Desired,
-    Plan,
-    PlanRefused,
     check_addresses,
     fresh_view,
     make_plan,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps import MoveSlots, Plan, PlanRefused
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import ClusterView
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import HAS_REDIS, REDIS_IMPORT_ERROR
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._progress import Progress, ProgressError
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._progress_text import Moved
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
+    HAS_REDIS,
+    REDIS_IMPORT_ERROR,
+    RedisProblem,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import Limits, SlotMover
 
-# How long a failover or a restart may take to be over before the plan is made.
+# How long a failover or a restart may take to be over before the plan is made: at least so many seconds, and so many
+# node timeouts (a member is marked as failed after one to two, and an election takes another).
 SETTLING_SECONDS = 10
+SETTLING_NODE_TIMEOUTS = 3
 
 
 def diff_of(view: ClusterView, plan: Plan) -> dict[str, str]:
@@ -198,15 +290,27 @@ def diff_of(view: ClusterView, plan: Plan) -> dict[str, str]:
 
 def described(module: AnsibleModule) -> Desired:
     """The options as a description."""
-    desired = Desired(
-        nodes=declared_nodes(module.params),
-        replicas_per_primary=module.params["replicas_per_primary"],
-        node_timeout=module.params["node_timeout"],
+    params = module.params
+    nodes = declared_nodes(params)
+    reasons = check_addresses(nodes)
+    leaving, unclear = leaving_nodes(params["remove"], nodes)
+    loss, unreadable = slots_named(params["allow_data_loss"])
+    reasons += [*unclear, *unreadable]
+    if params["rebalance_threshold"] < 0:
+        reasons.append(f"rebalance_threshold is {params['rebalance_threshold']:g}; it is a percentage, 0 or more.")
+    if params["move_stall"] < 1:
+        reasons.append(f"move_stall is {params['move_stall']}; it must be 1 millisecond or more.")
+    if reasons:
+        raise PlanRefused(reasons)
+    return Desired(
+        nodes=nodes,
+        replicas_per_primary=params["replicas_per_primary"],
+        node_timeout=params["node_timeout"],
+        leaving=leaving,
+        loss=loss,
+        threshold=params["rebalance_threshold"],
+        method=params["move_method"],
     )
-    unclear = check_addresses(desired.nodes)
-    if unclear:
-        raise PlanRefused(unclear)
-    return desired
 
 
 def told(module: AnsibleModule, plan: Plan, view: ClusterView) -> dict[str, Any]:
@@ -226,28 +330,85 @@ def plan_fresh(module: AnsibleModule) -> dict[str, Any]:
     return {**told(module, make_plan(desired, view), view), "cluster": view.as_dict()}
 
 
+def counted(cluster: Cluster, mover: SlotMover, plan: Plan, view: ClusterView) -> Plan:
+    """The plan with the number of keys that each slot move takes along."""
+    moves = [step for step in plan.steps if isinstance(step, MoveSlots)]
+    keys = iter(mover.count_keys([as_move(step, view) for step in moves]))
+    steps = tuple(replace(step, keys=next(keys)) if isinstance(step, MoveSlots) else step for step in plan.steps)
+    return replace(plan, steps=steps)
+
+
+def observed_plan(desired: Desired, view: ClusterView) -> Plan:
+    """The plan; a refusal takes along what was seen."""
+    try:
+        return make_plan(desired, view)
+    except PlanRefused as refusal:
+        refusal.observed = view.as_dict()
+        raise
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     desired = described(module)
+    params = module.params
+    connect = connector(params)
     with Cluster(
-        desired.nodes,
-        connector(module.params),
+        (*desired.nodes, *desired.leaving),
+        connect,
         replicas_per_primary=desired.replicas_per_primary,
         ask_node_timeout=desired.node_timeout is not None,
     ) as cluster:
-        view = cluster.observe_settled(min(SETTLING_SECONDS, module.params["timeout"]))
-        try:
-            plan = make_plan(desired, view)
-        except PlanRefused as refusal:
-            refusal.observed = view.as_dict()
-            raise
-        result = told(module, plan, view)
-        if not module.check_mode:
-            try:
-                view = cluster.execute(plan, view, module.params["timeout"])
-            except ApplyError as exc:
-                module.fail_json(msg=str(exc), cluster=exc.view.as_dict(), **result)
-        result["cluster"] = view.as_dict()
-        return result
+        settling = max(SETTLING_SECONDS, SETTLING_NODE_TIMEOUTS * (desired.node_timeout or 0) / 1000)
+        view = cluster.observe_settled(min(settling, params["timeout"]))
+        plan = observed_plan(desired, view)
+        if plan.steps and not module.check_mode:
+            with ClusterLock(cluster.nodes, connect, THREADS, cluster.clock) as lock:
+                return converge(module, desired, cluster, lock)
+        mover = slot_mover(module, cluster, Progress(None, cluster.clock), lambda: None)
+        return {**told(module, counted(cluster, mover, plan, view), view), "cluster": view.as_dict()}
+
+
+def slot_mover(
+    module: AnsibleModule, cluster: Cluster, progress: Progress, still_alone: Callable[[], None]
+) -> SlotMover:
+    def report(moved: Moved) -> None:
+        progress.moved(moved)
+        still_alone()
+
+    limits = Limits(stall=module.params["move_stall"] / 1000, timeout=module.params["timeout"])
+    return SlotMover(cluster.connect, credentials(module.params), limits, cluster.clock, THREADS, report)
+
+
+def converge(module: AnsibleModule, desired: Desired, cluster: Cluster, lock: ClusterLock) -> dict[str, Any]:
+    """Do what is to be done. Whoever had the lock before may have done it already, so it is looked at again."""
+    view = cluster.observe()
+    plan = observed_plan(desired, view)
+    progress = Progress(module.params["progress_file"] if plan.changed else None, cluster.clock)
+    mover = slot_mover(module, cluster, progress, lock.confirm)
+    plan = counted(cluster, mover, plan, view)
+    result = told(module, plan, view)
+    converger = Converger(
+        cluster, lambda seen: make_plan(desired, seen), mover, progress, lock.confirm, module.params["timeout"]
+    )
+    outcome = Outcome(view)
+    try:
+        converger.run(plan, outcome)
+        progress.done()
+    except (ApplyError, LockRefused) as exc:
+        progress.failed(str(exc))
+        failure = {**result, "msg": str(exc), "changed": outcome.changed, "cluster": outcome.view.as_dict()}
+        module.fail_json(**failure, **told_about(outcome, progress))
+    if progress.warning:
+        module.warn(progress.warning)
+    return {
+        **result,
+        **told_about(outcome, progress),
+        "changed": outcome.changed,
+        "cluster": outcome.view.as_dict(),
+    }
+
+
+def told_about(outcome: Outcome, progress: Progress) -> dict[str, Any]:
+    return {"done": outcome.done, "replanned": outcome.replanned, "moves": progress.moves}
 
 
 def main() -> None:
@@ -257,6 +418,12 @@ def main() -> None:
             **connection_options(),
             "replicas_per_primary": {"type": "int", "default": 1},
             "node_timeout": {"type": "int"},
+            "remove": {"type": "list", "elements": "str", "default": []},
+            "rebalance_threshold": {"type": "float", "default": 2},
+            "move_method": {"type": "str", "choices": ["auto", "keys", "atomic"], "default": "auto"},
+            "move_stall": {"type": "int", "default": 10},
+            "progress_file": {"type": "path"},
+            "allow_data_loss": {"type": "list", "elements": "str", "default": []},
             "assume_fresh": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
@@ -271,6 +438,8 @@ def main() -> None:
         observed = {} if refusal.observed is None else {"cluster": refusal.observed}
         failure: dict[str, Any] = {"msg": str(refusal), "reasons": list(refusal.reasons), "plan": [], **observed}
         module.fail_json(**failure)
+    except (LockRefused, ProgressError, RedisProblem) as exc:
+        module.fail_json(msg=str(exc), plan=[])
     module.exit_json(**result)
 
 
