@@ -73,12 +73,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
     RedisConnection,
     RedisProblem,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import (
-    Member,
-    Move,
-    MoveFailed,
-    SlotMover,
-)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches import Member, Move, MoveFailed
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import SlotMover
 
 Connector = Callable[[DeclaredNode], RedisConnection]
 T = TypeVar("T")
@@ -87,6 +83,8 @@ THREADS = 32
 _SLOTS_PER_COMMAND = 1000
 # A handshake that meets a closed door is dropped by the server after a second or the node timeout.
 _MEET_AGAIN = 2.0
+# Why a move may stop without its cause being there to stay.
+_PASSING = frozenset({"lost-source", "lost-target", "no-progress", "atomic"})
 # How often a run makes a new plan because what it met was not what it had planned for.
 _REPLANS = 5
 
@@ -191,7 +189,7 @@ class Cluster:
         address = Address(stranger.host, stranger.port)
         connection = self.connect(DeclaredNode(str(address), address, address.port + 10000, address.host))
         try:
-            alive = connection.call("CLUSTER", "MYID") == stranger.node_id
+            alive = bool(connection.call("CLUSTER", "MYID") == stranger.node_id)
         except RedisProblem as problem:
             # Whoever refuses to talk to us is there all the same.
             alive = problem.kind not in ("refused", "timeout", "unreachable", "reset", "not-a-cluster")
@@ -311,7 +309,7 @@ class Converger:
             try:
                 self._carry_out(plan, outcome)
             except (RedisProblem, MoveFailed, FailoverError, _Surprise) as exc:
-                if isinstance(exc, MoveFailed) and not exc.passing:
+                if isinstance(exc, MoveFailed) and exc.kind not in _PASSING:
                     raise ApplyError(f"The plan was not finished. {exc}", outcome.view) from exc
                 reason = str(exc)
             outcome.view = self._cluster.observe_settled(self._timeout)

@@ -379,6 +379,7 @@ class _Converging:
         follows = self.repairs.primary_of
         actual = {state.node: state.primary for state in self.view.nodes if state.role == "replica"}
         dissolved = set(target.dissolved)
+        handing_over = {shard.owner for shard in target.shards if shard.primary != shard.owner}
         free: list[Replicate] = []
         moving: list[Replicate] = []
         for shard in target.shards:
@@ -386,7 +387,7 @@ class _Converging:
                 node not in dissolved and follows.get(node) not in dissolved for node in _others(shard)
             )
             for node in _others(shard):
-                if node in dissolved:
+                if node in dissolved or node in handing_over:
                     continue
                 if follows.get(node) == shard.owner:
                     if actual.get(node) not in (None, shard.owner):
@@ -409,20 +410,36 @@ class _Converging:
 
     def _release(self, target: Target) -> None:
         """Drained primaries, and the replicas that stayed with them as long as they held data."""
-        left = [
-            Replicate(node, shard.owner)
-            for shard in target.shards
-            for node in _others(shard)
-            if self.repairs.primary_of.get(node) != shard.owner
-        ]
-        self._replicate(left)
+        handing_over = {shard.owner for shard in target.shards if shard.primary != shard.owner}
+        self._replicate(
+            [
+                Replicate(node, shard.owner)
+                for shard in target.shards
+                for node in _others(shard)
+                if node not in handing_over and self.repairs.primary_of.get(node) != shard.owner
+            ]
+        )
 
     def _hand_over(self, target: Target) -> None:
+        """The last moves: roles, and then the replicas that were primaries and find their place in another shard."""
+        follows = self.repairs.primary_of
         for shard in target.shards:
             if shard.primary == shard.owner:
                 continue
             why = ", which is to leave" if shard.owner.leaving else ", so that the primaries are spread more evenly"
             self.steps.append(HandOver(shard.owner, shard.primary, why))
+            for node in [node for node, primary in follows.items() if primary == shard.owner]:
+                follows[node] = shard.primary
+            follows[shard.owner] = shard.primary
+            follows.pop(shard.primary, None)
+        moving = [
+            Replicate(node, shard.primary)
+            for shard in target.shards
+            for node in shard.replicas
+            if follows.get(node) != shard.primary
+        ]
+        for batch in _rounds(moving, follows):
+            self._replicate(batch)
 
     def _remove(self) -> None:
         gone = [state for state in self.view.nodes if state.node.leaving]

@@ -10,8 +10,9 @@ module: redis_cluster
 short_description: Converge a Redis Cluster onto a list of nodes
 version_added: 0.1.0
 description:
-  - Makes one cluster of the declared nodes, which run Redis or Valkey in cluster mode, whatever is there. It forms a new
-    one, adds primaries and replicas, lets nodes leave, replaces dead ones, re-balances slots, and repairs what is broken.
+  - Makes one cluster of the declared nodes, which run Redis or Valkey in cluster mode, whatever is there. It forms a
+    new one, adds primaries and replicas, lets nodes leave, replaces dead ones, re-balances slots, and repairs what is
+    broken.
   - Chooses the primaries in turns from the zones and hosts, and gives each its replicas on other hosts,
     and in other zones as far as the declared nodes allow it. Where a cluster has come to differ from that, replicas
     change their primaries and roles are handed over until it is so again. Slots move only for the sake of balance.
@@ -237,6 +238,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _slot_batches
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply import (
     THREADS,
     ApplyError,
@@ -271,12 +273,14 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
     REDIS_IMPORT_ERROR,
     RedisProblem,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import Limits, SlotMover
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import SlotMover
 
 # How long a failover or a restart may take to be over before the plan is made: at least so many seconds, and so many
 # node timeouts (a member is marked as failed after one to two, and an election takes another).
 SETTLING_SECONDS = 10
 SETTLING_NODE_TIMEOUTS = 3
+# How often a long slot move makes sure that it is still the only run.
+SECONDS_BETWEEN_CONFIRMATIONS = 5
 
 
 def diff_of(view: ClusterView, plan: Plan) -> dict[str, str]:
@@ -370,12 +374,18 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 def slot_mover(
     module: AnsibleModule, cluster: Cluster, progress: Progress, still_alone: Callable[[], None]
 ) -> SlotMover:
-    def report(moved: Moved) -> None:
-        progress.moved(moved)
-        still_alone()
+    clock = cluster.clock
+    confirmed = clock.now()
 
-    limits = Limits(stall=module.params["move_stall"] / 1000, timeout=module.params["timeout"])
-    return SlotMover(cluster.connect, credentials(module.params), limits, cluster.clock, THREADS, report)
+    def report(moved: _slot_batches.Progress) -> None:
+        nonlocal confirmed
+        progress.moved(Moved(moved.keys, moved.keys_total, moved.slots, moved.slots_total))
+        if clock.now() - confirmed > SECONDS_BETWEEN_CONFIRMATIONS:
+            still_alone()
+            confirmed = clock.now()
+
+    limits = _slot_batches.Limits(stall=module.params["move_stall"], timeout=module.params["timeout"])
+    return SlotMover(cluster.connect, credentials(module.params), limits, clock, THREADS, report)
 
 
 def converge(module: AnsibleModule, desired: Desired, cluster: Cluster, lock: ClusterLock) -> dict[str, Any]:
