@@ -121,6 +121,11 @@ class _Wire(Connection):
             sock.close()
             raise
 
+    def set_timeout(self, seconds: float) -> None:
+        """How long each read and write may take from now on."""
+        sock: Any = self._sock
+        sock.settimeout(seconds)
+
     def on_connect(self) -> None:
         self._parser.on_connect(self)
 
@@ -144,6 +149,7 @@ class RedisConnection:
         self._credentials = credentials
         self._tls = tls
         self._timeout = timeout
+        self._patience = timeout
         self._wire: _Wire | None = None
         self._answered = False
 
@@ -171,12 +177,26 @@ class RedisConnection:
         if not commands:
             return []
         wire = self._open()
-        return self._exchange(wire, commands)
+        return self._exchange(wire, wire.pack_commands(commands), commands, self._timeout)
+
+    def packed(self, commands: Sequence[bytes], verb: str, longer: float = 0.0) -> list[Any]:
+        """Send commands that are packed already, as pipeline() does.
+
+        Args:
+            commands: each one whole, in the protocol's own form.
+            verb: what a problem calls every one of them; they are not looked into, as they may hold secrets.
+            longer: seconds for which the server may stay silent beyond the connection's timeout.
+        """
+        if not commands:
+            return []
+        wire = self._open()
+        return self._exchange(wire, [b"".join(commands)], [(verb,)] * len(commands), self._timeout + longer)
 
     def _open(self) -> _Wire:
         if self._wire is not None:
             return self._wire
         options: dict[str, Any] = {} if _redis_py_major() < 5 else {"protocol": 2}
+        self._patience = self._timeout
         wire = _Wire(
             host=self.address.host,
             port=self.address.port,
@@ -197,16 +217,20 @@ class RedisConnection:
         if self._credentials.password is not None:
             username = self._credentials.username
             words = ("AUTH", username, self._credentials.password) if username else ("AUTH", self._credentials.password)
-            reply = self._exchange(wire, [words])[0]
+            reply = self._exchange(wire, wire.pack_commands([words]), [words], self._timeout)[0]
             if isinstance(reply, RedisProblem):
                 self.close()
                 raise reply
         return wire
 
-    def _exchange(self, wire: _Wire, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    def _exchange(
+        self, wire: _Wire, packed: Sequence[bytes], commands: Sequence[Sequence[Word]], timeout: float
+    ) -> list[Any]:
         replies: list[Any] = []
+        self._patience = timeout
         try:
-            wire.send_packed_command(wire.pack_commands(commands))
+            wire.set_timeout(timeout)
+            wire.send_packed_command(packed)
             for command in commands:
                 try:
                     replies.append(wire.read_response())
@@ -282,7 +306,7 @@ class RedisConnection:
         if isinstance(cause, socket.timeout) or type(exc).__name__ == "TimeoutError":
             return self._problem(
                 "timeout",
-                f"{where} did not answer within {self._timeout:g} s; check that the host is up, that no firewall "
+                f"{where} did not answer within {self._patience:g} s; check that the host is up, that no firewall "
                 f"drops this port, and that Redis {'speaks TLS there' if self._tls else 'is not blocked'}.",
                 cause,
             )
