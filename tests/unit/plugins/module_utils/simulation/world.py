@@ -27,6 +27,12 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
     Word,
 )
 from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simulation.bus import (
+    FAIL,
+    HANDSHAKE,
+    NOADDR,
+    PFAIL,
+    PRIMARY,
+    REPLICA,
     Member,
     each_bit,
     mask_of,
