@@ -11,12 +11,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._clock import Clock
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_digest import (
+    DIGEST_COMMAND,
+    DigestError,
+    digest_of,
+    read_digest,
+    rebuild,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import is_settling
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_repair import (
     holders_of_strange_keys,
@@ -51,6 +59,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     SLOTS,
     ClusterView,
     DeclaredNode,
+    MemberLine,
     NodeView,
     SlotRanges,
     Stranger,
@@ -83,6 +92,10 @@ THREADS = 32
 _SLOTS_PER_COMMAND = 1000
 # A handshake that meets a closed door is dropped by the server after a second or the node timeout.
 _MEET_AGAIN = 2.0
+_QUESTIONS = (("INFO",), ("CLUSTER", "INFO"))
+_NODES = ("CLUSTER", "NODES")
+# From so many nodes on it pays to ask for digests first.
+_MANY = 16
 # Why a move may stop without its cause being there to stay.
 _PASSING = frozenset({"lost-source", "lost-target", "no-progress", "atomic"})
 # How often a run makes a new plan because what it met was not what it had planned for.
@@ -132,7 +145,7 @@ class Cluster:
         """Ask every node at once. Only reads are sent."""
         views = [
             view
-            for view in self.everywhere(self._ask, self.nodes)
+            for view in self._views()
             # To the others it is a member that is not declared, and gone if they say so.
             if not (view.node.leaving and view.error)
         ]
@@ -150,26 +163,65 @@ class Cluster:
                 break
         return view
 
-    def _ask(self, node: DeclaredNode) -> NodeView:
-        commands: list[tuple[str, ...]] = [("INFO",), ("CLUSTER", "INFO"), ("CLUSTER", "NODES")]
+    def _views(self) -> list[NodeView]:
+        """What every node says. Of many nodes, those that say the same about all are asked for its digest only."""
+        questions = list(_QUESTIONS)
         if self._ask_node_timeout:
-            commands.append(("CONFIG", "GET", "cluster-node-timeout"))
+            questions.append(("CONFIG", "GET", "cluster-node-timeout"))
+        many = len(self.nodes) >= _MANY
+        questions.append(DIGEST_COMMAND if many else _NODES)
+        answers = dict(zip(self.nodes, self.everywhere(lambda node: self._ask(node, questions), self.nodes)))
+        seen: dict[DeclaredNode, tuple[MemberLine, ...]] = self._from_digests(answers) if many else {}
+        return self.everywhere(lambda node: self._view(node, answers[node], seen.get(node)), self.nodes)
+
+    def _ask(self, node: DeclaredNode, questions: Sequence[Sequence[str]]) -> list[Any] | RedisProblem:
         try:
             with self._locks[node]:
-                replies = self._connections[node].pipeline(commands)
-            info, cluster_info, cluster_nodes = replies[:3]
+                return self._connections[node].pipeline(questions)
+        except RedisProblem as problem:
+            return problem
+
+    def _from_digests(
+        self, answers: Mapping[DeclaredNode, list[Any] | RedisProblem]
+    ) -> dict[DeclaredNode, tuple[MemberLine, ...]]:
+        """The lines of all nodes whose view is that of another one, which alone is asked for it in full.
+
+        A node that is left out here, because no script may run there, is asked like the few nodes of a small cluster.
+        """
+        own_lines: dict[str, dict[DeclaredNode, str]] = {}
+        for node, replies in answers.items():
+            if isinstance(replies, list) and not isinstance(replies[-1], RedisProblem):
+                with suppress(DigestError):
+                    digest, own_line = read_digest(replies[-1])
+                    own_lines.setdefault(digest, {})[node] = own_line
+        found: dict[DeclaredNode, tuple[MemberLine, ...]] = {}
+        for digest, group in own_lines.items():
+            text = _text(self._ask_nodes(next(iter(group))))
+            # What changed in between is asked for node by node.
+            if len(group) > 1 and text and digest_of(text) == digest:
+                found.update(_lines_of_group(text, group))
+        return found
+
+    def _ask_nodes(self, node: DeclaredNode) -> object:
+        replies = self._ask(node, [_NODES])
+        return replies if isinstance(replies, RedisProblem) else replies[0]
+
+    def _view(
+        self, node: DeclaredNode, replies: list[Any] | RedisProblem, lines: tuple[MemberLine, ...] | None
+    ) -> NodeView:
+        try:
+            if isinstance(replies, RedisProblem):
+                raise replies
+            info, cluster_info = replies[:2]
             if isinstance(info, RedisProblem):
                 raise info
-            for reply in (cluster_info, cluster_nodes):
-                if isinstance(reply, RedisProblem) and reply.kind not in ("not-a-cluster", "loading"):
-                    raise reply
-            return read_node(
-                node,
-                info,
-                _text(cluster_info),
-                _text(cluster_nodes),
-                _node_timeout(replies[3]) if self._ask_node_timeout else None,
-            )
+            _expect_cluster(cluster_info)
+            if lines is None:
+                text = self._ask_nodes(node) if len(self.nodes) >= _MANY else replies[-1]
+                _expect_cluster(text)
+                lines = parse_cluster_nodes(text) if isinstance(text, str) else ()
+            node_timeout = _node_timeout(replies[2]) if self._ask_node_timeout else None
+            return read_node(node, info, _text(cluster_info), lines, node_timeout)
         except RedisProblem as problem:
             if problem.kind == "loading":
                 return NodeView(node=node, loading=True)
@@ -246,6 +298,23 @@ class Cluster:
             return [work(target) for target in targets]
         with ThreadPoolExecutor(max_workers=min(self.threads, len(targets))) as pool:
             return list(pool.map(work, targets))
+
+
+def _expect_cluster(reply: object) -> None:
+    """A server without cluster mode, or one that is loading, refuses; both are told in another place."""
+    if isinstance(reply, RedisProblem) and reply.kind not in ("not-a-cluster", "loading"):
+        raise reply
+
+
+def _lines_of_group(text: str, own_lines: Mapping[DeclaredNode, str]) -> dict[DeclaredNode, tuple[MemberLine, ...]]:
+    """Each node's lines, given the text of the first one. Lines are shared, because there are N squared of them."""
+    first, second, *_others = own_lines
+    by_first = parse_cluster_nodes(text)
+    by_second = parse_cluster_nodes(rebuild(text, own_lines[second]))
+    own = {node: parse_cluster_nodes(line)[0] for node, line in own_lines.items()}
+    as_seen = tuple(mine if "myself" not in mine.flags else other for mine, other in zip(by_first, by_second))
+    found = {node: tuple(own[node] if line.node_id == own[node].node_id else line for line in as_seen) for node in own}
+    return {**found, first: by_first}
 
 
 def _text(reply: object) -> str:

@@ -381,9 +381,13 @@ def _slot(text: str) -> int:
 
 
 def read_node(
-    node: DeclaredNode, info: str, cluster_info: str, cluster_nodes: str, node_timeout: int | None = None
+    node: DeclaredNode,
+    info: str,
+    cluster_info: str,
+    lines: tuple[MemberLine, ...],
+    node_timeout: int | None = None,
 ) -> NodeView:
-    """Make a view of a node's replies. Empty cluster replies are those of a server without cluster mode."""
+    """Make a view of a node's replies. A server without cluster mode has an empty CLUSTER INFO and no lines."""
     fields = parse_info(info)
     if "redis_version" not in fields and "valkey_version" not in fields:
         raise ViewError("INFO does not tell a version")
@@ -398,7 +402,7 @@ def read_node(
         loading=fields.get("loading", "0") != "0",
         cluster_enabled=enabled,
         state=parse_info(cluster_info).get("cluster_state", ""),
-        lines=parse_cluster_nodes(cluster_nodes) if enabled and cluster_nodes else (),
+        lines=lines if enabled else (),
         keys=sum(
             int(match.group(1))
             for key, value in fields.items()

@@ -131,7 +131,7 @@ def test_no_text_whatever_breaks_the_parsers(text: str) -> None:
 def test_no_reply_whatever_breaks_reading_a_node(nodes: str, info: str) -> None:
     for text in (info, "redis_version:7.0.15\r\ncluster_enabled:1\r\n" + info):
         with suppress(ViewError):
-            read_node(node(1), text, info, nodes)
+            read_node(node(1), text, info, parse_cluster_nodes(nodes))
 
 
 RANGES = st.sets(st.integers(0, SLOTS - 1), max_size=60).map(to_ranges)
@@ -198,19 +198,19 @@ INFO_VALKEY = (
 
 
 def test_valkey_is_told_by_its_own_field() -> None:
-    view = read_node(node(1), INFO_VALKEY, "cluster_state:ok\r\n", FRESH_82, 15000)
+    view = read_node(node(1), INFO_VALKEY, "cluster_state:ok\r\n", parse_cluster_nodes(FRESH_82), 15000)
     assert (view.product, view.version, view.node_timeout) == ("valkey", "9.1.2", 15000)
     assert (view.keys, view.functions, view.link, view.offset, view.state) == (7, 2, "up", 70, "ok")
 
 
 def test_a_server_without_cluster_mode_is_read_too() -> None:
-    view = read_node(node(1), "redis_version:6.0.16\ncluster_enabled:0\nrole:master\n", "", "")
+    view = read_node(node(1), "redis_version:6.0.16\ncluster_enabled:0\nrole:master\n", "", ())
     assert (view.cluster_enabled, view.usable, view.link) == (False, False, "")
 
 
 def test_something_that_is_no_redis_is_an_error() -> None:
     with pytest.raises(ViewError, match="INFO does not tell a version"):
-        read_node(node(1), "HTTP/1.1 400 Bad Request\r\n", "", "")
+        read_node(node(1), "HTTP/1.1 400 Bad Request\r\n", "", ())
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
@@ -420,7 +420,7 @@ def test_an_undeclared_member_is_named_once() -> None:
     assert [problem.kind for problem in view.problems] == ["unknown-member"]
     assert (
         f"know a member that is not declared: 203.0.113.9:6379, id {node_id(9)} (master, slots 3-4); declare it, or "
-        "remove it from the cluster." in sentences(view)[0]
+        "name it among the nodes to remove." in sentences(view)[0]
     )
 
 
