@@ -9,17 +9,14 @@ import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
+from life import RunModule, gap_table
 from servers import Server, Servers
-
-
-class RunModule(Protocol):
-    def __call__(self, name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]: ...
 
 
 @pytest.fixture
@@ -50,6 +47,14 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         return result
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long clients had to wait for the servers. Shown, never judged."""
+    if table := gap_table():
+        terminalreporter.section("longest write gaps")
+        for line in table:
+            terminalreporter.write_line(line)
 
 
 def declared(cluster: list[Server]) -> list[dict[str, Any]]:

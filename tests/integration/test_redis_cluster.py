@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import yaml
 from conftest import RunModule, declared
-from servers import DISTRIBUTION, VERSIONS, Server, Servers
+from life import judge, start, told, told_at_rest, wait_until
+from servers import VERSIONS, Server, Servers
 
 from ansible_collections.apiops.tyk_redis.plugins.modules import redis_cluster, redis_cluster_info
 
 TIMEOUT = {"timeout": 30, "node_timeout": 15000}
-
-
-def start(servers: Servers, count: int = 6, version: str = DISTRIBUTION, **options: Any) -> list[Server]:
-    return [servers.start_server(version, **options) for _number in range(count)]
 
 
 def nodes_of(cluster: Sequence[Server], per_host: int = 1) -> list[dict[str, Any]]:
@@ -36,53 +31,9 @@ def nodes_of(cluster: Sequence[Server], per_host: int = 1) -> list[dict[str, Any
     return [{**node, "host": f"host-{n // per_host}"} for n, node in enumerate(declared(list(cluster)))]
 
 
-def told(cluster: Sequence[Server]) -> list[str]:
-    """What the servers know, without what passes: to compare before and after."""
-    facts = []
-    for server in cluster:
-        nodes = str(server.call("CLUSTER", "NODES"))
-        lines = sorted(" ".join([*line.split()[:4], *line.split()[6:]]) for line in nodes.splitlines())
-        facts.append("\n".join([*lines, str(server.call("CONFIG", "GET", "cluster-node-timeout"))]))
-    return facts
-
-
-def told_at_rest(cluster: Sequence[Server]) -> list[str]:
-    """The same, once the gossip after a failover has died down: each node hears from each other one every second."""
-    before = told(cluster)
-    while True:
-        time.sleep(2)
-        after = told(cluster)
-        if after == before:
-            return after
-        before = after
-
-
 def commands_since_reset(server: Server) -> set[str]:
     stats = str(server.call("INFO", "commandstats"))
     return set(re.findall(r"cmdstat_([^:]+):", stats))
-
-
-def judge(server: Server) -> None:
-    """The servers' own tool has nothing to complain about."""
-    words = ["/usr/bin/redis-cli", "--cluster", "check", str(server.address)]
-    environment = {**os.environ, "REDISCLI_AUTH": server.credentials.password or ""}
-    if not server.credentials.password:
-        del environment["REDISCLI_AUTH"]
-    if server.credentials.username:
-        words[1:1] = ["--user", server.credentials.username]
-    if server.tls:
-        words[1:1] = ["--tls", "--cacert", str(server.tls.ca_file)]
-    result = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
-    assert result.returncode == 0, result.stdout
-    assert "[OK] All nodes agree about slots configuration." in result.stdout
-    assert "[OK] All 16384 slots covered." in result.stdout
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "It did not come true in time"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
