@@ -16,7 +16,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     config_text,
     describe,
     endpoints_of,
-    members_of,
+    instances_of,
+    misspelt,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
@@ -33,11 +34,25 @@ def _description(given: t.Any) -> dict[str, t.Any]:
         raise AnsibleFilterError(str(exc)) from exc
 
 
-def _members(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> list[dict[str, t.Any]]:
+def _instances(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str]
+) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     try:
-        return members_of(hostvars, hosts)
+        return instances_of(hostvars, hosts, remove)
     except DescriptionError as exc:
         raise AnsibleFilterError(str(exc)) from exc
+
+
+def _members(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+) -> list[dict[str, t.Any]]:
+    return _instances(hostvars, hosts, remove)[0]
+
+
+def _leaving(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+) -> list[dict[str, t.Any]]:
+    return _instances(hostvars, hosts, remove)[1]
 
 
 def _components(group_names: t.Iterable[str]) -> list[str]:
@@ -61,6 +76,8 @@ class FilterModule:
         return {
             "description": _description,
             "members": _members,
+            "leaving": _leaving,
+            "misspelt": misspelt,
             "endpoints": endpoints_of,
             "components": _components,
             "acl_hash": _acl_hash,

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import typing as t
@@ -45,7 +46,30 @@ KEYS: t.Mapping[str, _Key] = {
     "admin_password": _Key(str, required=True, secret=True),
     "timeout": _Key(int, 5, minimum=1),
     "pool_size": _Key(int, 500, minimum=1),
+    "remove": _Key(list),
 }
+
+# What a host says about its instances.
+HOST_VARIABLES = ("redis_address", "redis_leaving", "redis_ports", "redis_weight", "redis_zone")
+# The options of the role redis_cluster, and the one option of the role redis whose name looks like one of them.
+CLUSTER_VARIABLES = (
+    "redis_cluster_allow_data_loss",
+    "redis_cluster_assume_fresh",
+    "redis_cluster_enabled",
+    "redis_cluster_move_method",
+    "redis_cluster_move_stall",
+    "redis_cluster_node_timeout",
+    "redis_cluster_nodes",
+    "redis_cluster_password",
+    "redis_cluster_progress_file",
+    "redis_cluster_rebalance_threshold",
+    "redis_cluster_remove",
+    "redis_cluster_replicas_per_primary",
+    "redis_cluster_timeout",
+    "redis_cluster_username",
+)
+# Two letters swapped, one too many or one left out in a name of this length still come to this much.
+_ALIKE = 0.9
 
 # Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
 SHORTEST_PASSWORD = 12
@@ -59,12 +83,36 @@ def _whole_number(value: t.Any) -> int | None:
 
 
 def _check_kind(name: str, key: _Key, value: t.Any) -> t.Any:
+    if key.kind is list:
+        return _check_addresses(name, value)
     checked = _whole_number(value) if key.kind is int else value if isinstance(value, str) else None
     if checked is None:
         wanted = {int: "a whole number", str: "a text"}[key.kind]
         shown = "" if key.secret else f", not {value!r}"
         raise DescriptionError(f"tyk_redis.{name} must be {wanted}{shown}.")
     return checked
+
+
+def _check_addresses(name: str, value: t.Any) -> list[str]:
+    """The addresses as endpoints_of spells them, each once."""
+    if not isinstance(value, (list, tuple)):
+        raise DescriptionError(
+            f"tyk_redis.{name} must be a list of addresses and ports such as ['192.0.2.14:6379'], not {value!r}."
+        )
+    return list(dict.fromkeys(_check_address(name, item) for item in value))
+
+
+def _check_address(name: str, item: t.Any) -> str:
+    host, _colon, port = item.rpartition(":") if isinstance(item, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    address, number = _address(host[1:-1] if bracketed else host), _whole_number(port)
+    # Without brackets the last group of an IPv6 address would be taken for the port.
+    if address is None or bracketed != (":" in address) or number is None or not 1 <= number <= HIGHEST_PORT:
+        raise DescriptionError(
+            f"tyk_redis.{name} contains {item!r}; give the IP address and the port as the cluster knows them,"
+            " for example '192.0.2.14:6379' or '[2001:db8::14]:6379'."
+        )
+    return _endpoint(address, number)
 
 
 def _check_value(name: str, key: _Key, value: t.Any) -> None:
@@ -115,7 +163,9 @@ def describe(given: t.Any) -> dict[str, t.Any]:
     result = {}
     for name, key in KEYS.items():
         value = given.get(name)
-        result[name] = key.default if value is None else _check_kind(name, key, value)
+        if value is None:
+            value = key.kind() if key.kind is list else key.default
+        result[name] = _check_kind(name, key, value)
         _check_value(name, key, result[name])
     if result["username"] == result["admin_username"]:
         raise DescriptionError(
@@ -195,30 +245,88 @@ def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def members_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> list[dict[str, t.Any]]:
-    """Every Redis instance of these hosts, in the order of the inventory: what redis_cluster takes as ``nodes``."""
-    members: list[dict[str, t.Any]] = []
+def _weight_of(host: str, variables: t.Mapping[str, t.Any]) -> int:
+    given = variables.get("redis_weight", 1)
+    weight = _whole_number(given)
+    if weight is None or weight < 1:
+        raise DescriptionError(
+            f"{host}: redis_weight is {given!r}; it must be a whole number of 1 or more: a host with 2 gets twice as"
+            " many slots as one with 1."
+        )
+    return weight
+
+
+def _is_leaving(host: str, variables: t.Mapping[str, t.Any]) -> bool:
+    given = variables.get("redis_leaving", False)
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    leaving = words.get(given.strip().lower()) if isinstance(given, str) else given
+    if not isinstance(leaving, bool):
+        raise DescriptionError(
+            f"{host}: redis_leaving is {given!r}; it must be true for a host whose instances are to leave the cluster,"
+            " or false."
+        )
+    return leaving
+
+
+def instances_of(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    """Every Redis instance of these hosts, in the order of the inventory.
+
+    Args:
+        hostvars: the variables of all hosts.
+        hosts: the hosts that are asked about.
+        remove: the endpoints of ``tyk_redis.remove``, as describe() returns them.
+
+    Returns:
+        The instances that make the cluster, which is what redis_cluster takes as ``nodes``, and those that are to leave
+        it, because of their host's ``redis_leaving`` or because ``remove`` names them.
+
+    Raises:
+        DescriptionError: a host variable is wrong, or two hosts claim one instance.
+    """
+    staying: list[dict[str, t.Any]] = []
+    leaving: list[dict[str, t.Any]] = []
     owners: dict[tuple[str, int], str] = {}
+    removed = frozenset(remove)
     for host in hosts:
         variables = hostvars[host]
         address = address_of(host, variables)
         zone = variables.get("redis_zone")
+        weight = _weight_of(host, variables)
+        leaves = _is_leaving(host, variables)
         for port in _ports_of(host, variables):
             other = owners.setdefault((address, port), host)
             if other != host:
                 raise DescriptionError(
                     f"{host} and {other} both claim {_endpoint(address, port)}; give each host its own redis_address."
                 )
-            members.append(
+            (leaving if leaves or _endpoint(address, port) in removed else staying).append(
                 {
                     "name": f"{host}:{port}",
                     "address": address,
                     "port": port,
                     "host": host,
                     "zone": "" if zone is None else str(zone),
+                    "weight": weight,
                 }
             )
-    return members
+    return staying, leaving
+
+
+def misspelt(names: t.Iterable[str]) -> list[str]:
+    """Sentences about variables that nothing reads, but whose names look like those of variables that count."""
+    sentences = []
+    for name in sorted(names):
+        if name in HOST_VARIABLES or name in CLUSTER_VARIABLES:
+            continue
+        meant = difflib.get_close_matches(name, (*HOST_VARIABLES, *CLUSTER_VARIABLES), n=1, cutoff=_ALIKE)
+        if meant:
+            sentences.append(f"The variable {name} is not known; {meant[0]} is. Correct it, or give it another name.")
+        elif name.startswith("redis_cluster_"):
+            known = ", ".join(name for name in CLUSTER_VARIABLES)
+            sentences.append(f"The variable {name} is not known; with redis_cluster_ begin: {known}.")
+    return sentences
 
 
 def endpoints_of(members: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:

@@ -59,6 +59,9 @@ def test_instances_are_listed_or_refused() -> None:
     hostvars = {"redis1": {"redis_address": "192.0.2.1"}, "redis2": {"redis_address": "2001:db8::2"}}
     members = FILTERS["members"](hostvars, ["redis1", "redis2"])
     assert FILTERS["endpoints"](members) == ["192.0.2.1:6379", "[2001:db8::2]:6379"]
+    assert FILTERS["endpoints"](FILTERS["members"](hostvars, hostvars, ["192.0.2.1:6379"])) == ["[2001:db8::2]:6379"]
+    assert FILTERS["endpoints"](FILTERS["leaving"](hostvars, hostvars, ["192.0.2.1:6379"])) == ["192.0.2.1:6379"]
+    assert FILTERS["leaving"](hostvars, hostvars) == []
     hostvars["redis2"]["redis_address"] = "redis2.example"
     with pytest.raises(AnsibleFilterError, match=r"^redis2: redis_address is 'redis2\.example'; give the IP address"):
         FILTERS["members"](hostvars, ["redis1", "redis2"])

@@ -19,7 +19,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     config_text,
     describe,
     endpoints_of,
-    members_of,
+    instances_of,
+    misspelt,
 )
 
 LEAST = {"password": "only-for-this-test", "admin_password": "neither-is-this-one"}
@@ -45,8 +46,9 @@ def test_two_passwords_are_enough() -> None:
         "admin_password": "neither-is-this-one",
         "timeout": 5,
         "pool_size": 500,
+        "remove": [],
     }
-    assert describe({**LEAST, "timeout": None, "username": None}) == describe(LEAST)
+    assert describe({**LEAST, "timeout": None, "username": None, "remove": None}) == describe(LEAST)
 
 
 def test_every_key_can_be_given() -> None:
@@ -59,6 +61,7 @@ def test_every_key_can_be_given() -> None:
         "admin_username": "boss",
         "timeout": 1,
         "pool_size": 1,
+        "remove": ["192.0.2.1:6379"],
     }
     assert set(full) == set(KEYS)
     assert describe(full) == full
@@ -81,7 +84,7 @@ def test_numbers_may_come_as_text() -> None:
 def test_unknown_keys_are_named_with_the_known_ones() -> None:
     assert refusal(user="tyk", replica_per_primary=1) == (
         "tyk_redis has no key 'replica_per_primary', 'user'; the keys are: admin_password, admin_username, encryption,"
-        " password, pool_size, replicas_per_primary, timeout, topology, username."
+        " password, pool_size, remove, replicas_per_primary, timeout, topology, username."
     )
     with pytest.raises(DescriptionError, match="has no key '1', 'None';"):
         describe({**LEAST, 1: 1, None: 1})
@@ -187,6 +190,30 @@ def test_twelve_characters_are_enough_for_a_password_whatever_they_are() -> None
     assert describe({**LEAST, "password": hostile})["password"] == hostile
 
 
+def test_addresses_to_remove_are_spelt_in_one_way_and_named_once() -> None:
+    described = describe({**LEAST, "remove": ["192.0.2.1:6379", "[2001:DB8:0::1]:06380", "192.0.2.1: 6379 "]})
+    assert described["remove"] == ["192.0.2.1:6379", "[2001:db8::1]:6380"]
+
+
+@pytest.mark.parametrize("given", ["192.0.2.1:6379", 6379, {"192.0.2.1": 6379}, False])
+def test_what_is_to_be_removed_is_a_list(given: t.Any) -> None:
+    assert refusal(remove=given) == (
+        f"tyk_redis.remove must be a list of addresses and ports such as ['192.0.2.14:6379'], not {given!r}."
+    )
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["redis1", "redis1:6379", "192.0.2.1", "192.0.2.1:", ":6379", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:6379"]
+    + ["[192.0.2.1]:6379", "[2001:db8::1]", "0.0.0.0:6379", 6379, None, ["192.0.2.1", 6379], "192.0.2.1:6379\n:"],
+)
+def test_an_address_to_remove_that_no_member_has_is_refused(item: t.Any) -> None:
+    assert refusal(remove=["192.0.2.1:6379", item]) == (
+        f"tyk_redis.remove contains {item!r}; give the IP address and the port as the cluster knows them,"
+        " for example '192.0.2.14:6379' or '[2001:db8::14]:6379'."
+    )
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -202,6 +229,7 @@ LIKELY = st.fixed_dictionaries(
         "timeout": NUMBERS,
         "replicas_per_primary": NUMBERS,
         "pool_size": NUMBERS,
+        "remove": st.lists(st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(0, 70000)), max_size=2),
     },
 )
 UNLIKELY = st.dictionaries(st.sampled_from(sorted(KEYS)) | st.text(max_size=5), ANYTHING, max_size=9)
@@ -273,6 +301,10 @@ def test_an_address_that_nobody_knows_must_be_given(variables: dict[str, t.Any])
     )
 
 
+def staying(hostvars: dict[str, dict[str, t.Any]], hosts: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    return instances_of(hostvars, hosts)[0]
+
+
 def host(address: str, **variables: t.Any) -> dict[str, t.Any]:
     return {"redis_address": address, **variables}
 
@@ -280,24 +312,24 @@ def host(address: str, **variables: t.Any) -> dict[str, t.Any]:
 def test_instances_come_in_the_order_of_the_inventory() -> None:
     hostvars = {
         "b": host("192.0.2.2", redis_ports=["6380", 6379], redis_zone="east"),
-        "a": host("192.0.2.1"),
+        "a": host("192.0.2.1", redis_weight="3"),
         "c": host("2001:db8::3", redis_zone=0),
         "other": host("not asked for"),
     }
-    members = members_of(hostvars, ["b", "a", "c"])
+    members = staying(hostvars, ["b", "a", "c"])
     assert members == [
-        {"name": "b:6380", "address": "192.0.2.2", "port": 6380, "host": "b", "zone": "east"},
-        {"name": "b:6379", "address": "192.0.2.2", "port": 6379, "host": "b", "zone": "east"},
-        {"name": "a:6379", "address": "192.0.2.1", "port": 6379, "host": "a", "zone": ""},
-        {"name": "c:6379", "address": "2001:db8::3", "port": 6379, "host": "c", "zone": "0"},
+        {"name": "b:6380", "address": "192.0.2.2", "port": 6380, "host": "b", "zone": "east", "weight": 1},
+        {"name": "b:6379", "address": "192.0.2.2", "port": 6379, "host": "b", "zone": "east", "weight": 1},
+        {"name": "a:6379", "address": "192.0.2.1", "port": 6379, "host": "a", "zone": "", "weight": 3},
+        {"name": "c:6379", "address": "2001:db8::3", "port": 6379, "host": "c", "zone": "0", "weight": 1},
     ]
     assert endpoints_of(members) == ["192.0.2.2:6380", "192.0.2.2:6379", "192.0.2.1:6379", "[2001:db8::3]:6379"]
-    assert members_of(hostvars, []) == endpoints_of([]) == []
+    assert staying(hostvars, []) == endpoints_of([]) == []
 
 
 def ports_refusal(ports: t.Any) -> str:
     with pytest.raises(DescriptionError) as caught:
-        members_of({"redis1": host("192.0.2.1", redis_ports=ports)}, ["redis1"])
+        staying({"redis1": host("192.0.2.1", redis_ports=ports)}, ["redis1"])
     return str(caught.value)
 
 
@@ -315,7 +347,7 @@ def test_a_port_leaves_room_for_the_cluster_bus(port: t.Any) -> None:
 
 
 def test_the_outermost_ports_are_fine() -> None:
-    members = members_of({"redis1": host("192.0.2.1", redis_ports=[1, 55535])}, ["redis1"])
+    members = staying({"redis1": host("192.0.2.1", redis_ports=[1, 55535])}, ["redis1"])
     assert [member["port"] for member in members] == [1, 55535]
 
 
@@ -329,12 +361,83 @@ def test_ports_do_not_collide() -> None:
 def test_two_hosts_do_not_claim_one_address_however_it_is_written() -> None:
     hostvars = {"redis1": host("2001:db8::1"), "redis2": host("2001:0db8:0::1", redis_ports=[6380, 6379])}
     with pytest.raises(DescriptionError) as caught:
-        members_of(hostvars, ["redis1", "redis2"])
+        staying(hostvars, ["redis1", "redis2"])
     assert str(caught.value) == (
         "redis2 and redis1 both claim [2001:db8::1]:6379; give each host its own redis_address."
     )
     hostvars["redis2"]["redis_ports"] = [6380]
-    assert len(members_of(hostvars, ["redis1", "redis2"])) == 2
+    assert len(staying(hostvars, ["redis1", "redis2"])) == 2
+
+
+@pytest.mark.parametrize("weight", [0, -1, "0", 1.5, "heavy", True, None, [2]])
+def test_a_weight_is_a_number_of_slots_to_others(weight: t.Any) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        staying({"redis1": host("192.0.2.1", redis_weight=weight)}, ["redis1"])
+    assert str(caught.value) == (
+        f"redis1: redis_weight is {weight!r}; it must be a whole number of 1 or more: a host with 2 gets twice as many"
+        " slots as one with 1."
+    )
+
+
+# --- instances that are to leave -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaving", [True, "true", "True", " yes "])
+def test_a_host_can_leave_with_all_its_instances(leaving: t.Any) -> None:
+    hostvars = {
+        "redis1": host("192.0.2.1", redis_ports=[6379, 6380], redis_leaving=leaving),
+        "redis2": host("192.0.2.2", redis_leaving="false"),
+    }
+    remaining, going = instances_of(hostvars, ["redis1", "redis2"])
+    assert endpoints_of(remaining) == ["192.0.2.2:6379"]
+    assert endpoints_of(going) == ["192.0.2.1:6379", "192.0.2.1:6380"]
+
+
+def test_an_instance_can_leave_alone_and_an_address_that_no_host_has_is_no_instance() -> None:
+    hostvars = {"redis1": host("2001:db8::1", redis_ports=[6379, 6380]), "redis2": host("192.0.2.2")}
+    remove = describe({**LEAST, "remove": ["[2001:0db8::1]:6380", "192.0.2.2:6380", "192.0.2.3:6379"]})["remove"]
+    remaining, going = instances_of(hostvars, ["redis1", "redis2"], remove)
+    assert endpoints_of(remaining) == ["[2001:db8::1]:6379", "192.0.2.2:6379"]
+    assert endpoints_of(going) == ["[2001:db8::1]:6380"]
+
+
+@pytest.mark.parametrize("leaving", ["", "soon", 1, 0, None, [True], "tru"])
+def test_whether_a_host_leaves_is_never_guessed(leaving: t.Any) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        staying({"redis1": host("192.0.2.1", redis_leaving=leaving)}, ["redis1"])
+    assert str(caught.value) == (
+        f"redis1: redis_leaving is {leaving!r}; it must be true for a host whose instances are to leave the cluster, or"
+        " false."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("redis_leavng", "redis_leaving"),
+        ("redis_weigth", "redis_weight"),
+        ("redis_port", "redis_ports"),
+        ("redis_adress", "redis_address"),
+        ("redis_zones", "redis_zone"),
+        ("redis_cluster_move_stal", "redis_cluster_move_stall"),
+        ("redis_cluster_alow_dataloss", "redis_cluster_allow_data_loss"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_ours_is_named(name: str, meant: str) -> None:
+    assert misspelt([name, meant]) == [
+        f"The variable {name} is not known; {meant} is. Correct it, or give it another name."
+    ]
+
+
+def test_a_variable_that_is_like_none_of_ours_is_named_when_it_has_our_prefix() -> None:
+    (sentence,) = misspelt(["redis_cluster_speed", "ansible_host", "redis_maxmemory", "redis_server", "redis", "zone"])
+    assert sentence == (
+        "The variable redis_cluster_speed is not known; with redis_cluster_ begin: redis_cluster_allow_data_loss,"
+        " redis_cluster_assume_fresh, redis_cluster_enabled, redis_cluster_move_method, redis_cluster_move_stall,"
+        " redis_cluster_node_timeout, redis_cluster_nodes, redis_cluster_password, redis_cluster_progress_file,"
+        " redis_cluster_rebalance_threshold, redis_cluster_remove, redis_cluster_replicas_per_primary,"
+        " redis_cluster_timeout, redis_cluster_username."
+    )
 
 
 ADDRESSES = st.ip_addresses().map(str) | st.text(max_size=8) | ANYTHING
@@ -344,6 +447,8 @@ HOSTS = st.fixed_dictionaries(
         "redis_address": ADDRESSES,
         "redis_ports": st.lists(st.integers(-1, 70000) | st.text("0123456789²", max_size=5), max_size=3) | ANYTHING,
         "redis_zone": ANYTHING,
+        "redis_leaving": st.booleans() | ANYTHING,
+        "redis_weight": st.integers(1, 9) | ANYTHING,
         "ansible_host": ADDRESSES,
         "ansible_facts": st.fixed_dictionaries(
             {}, optional={"default_ipv4": st.fixed_dictionaries({}, optional={"address": ADDRESSES})}
@@ -355,10 +460,11 @@ HOSTS = st.fixed_dictionaries(
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), HOSTS))
 def test_no_inventory_whatever_breaks_it(hostvars: dict[str, dict[str, t.Any]]) -> None:
     try:
-        members = members_of(hostvars, hostvars)
+        remaining, going = instances_of(hostvars, hostvars)
     except DescriptionError as exc:
         assert str(exc).endswith(".")
         return
+    members = remaining + going
     assert {member["host"] for member in members} == set(hostvars)
     endpoints = endpoints_of(members)
     assert len(set(endpoints)) == len(endpoints)
