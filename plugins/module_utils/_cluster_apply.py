@@ -25,7 +25,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_digest i
     read_digest,
     rebuild,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import is_settling
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import is_settling, with_fresh
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_repair import (
     holders_of_strange_keys,
     slots_to_ask_about,
@@ -111,7 +111,17 @@ class ApplyError(Exception):
 
 
 class Cluster:
-    """The declared and the leaving nodes, each with a connection of its own."""
+    """The declared and the leaving nodes, each with a connection of its own.
+
+    Args:
+        nodes: all of them.
+        connect: opens a connection to a node.
+        replicas_per_primary: judge the roles by it, too.
+        node_timeout: what cluster-node-timeout is to be, in milliseconds; None does not ask what it is.
+        assume_fresh: take nodes that nobody knows and that do not run for such as have just been started.
+        clock: the time.
+        threads: how many nodes are talked to at once; 1 does everything in the caller's thread.
+    """
 
     def __init__(
         self,
@@ -119,7 +129,8 @@ class Cluster:
         connect: Connector,
         *,
         replicas_per_primary: int | None = None,
-        ask_node_timeout: bool = False,
+        node_timeout: int | None = None,
+        assume_fresh: bool = False,
         clock: Clock | None = None,
         threads: int = THREADS,
     ) -> None:
@@ -131,7 +142,8 @@ class Cluster:
         # One node may be the target of several steps that are carried out side by side.
         self._locks = {node: threading.Lock() for node in self.nodes}
         self._replicas_per_primary = replicas_per_primary
-        self._ask_node_timeout = ask_node_timeout
+        self._node_timeout = node_timeout
+        self._assume_fresh = assume_fresh
         self._silent: set[str] = set()
 
     def __enter__(self) -> Cluster:
@@ -166,13 +178,14 @@ class Cluster:
     def _views(self) -> list[NodeView]:
         """What every node says. Of many nodes, those that say the same about all are asked for its digest only."""
         questions = list(_QUESTIONS)
-        if self._ask_node_timeout:
+        if self._node_timeout is not None:
             questions.append(("CONFIG", "GET", "cluster-node-timeout"))
         many = len(self.nodes) >= _MANY
         questions.append(DIGEST_COMMAND if many else _NODES)
         answers = dict(zip(self.nodes, self.everywhere(lambda node: self._ask(node, questions), self.nodes)))
         seen: dict[DeclaredNode, tuple[MemberLine, ...]] = self._from_digests(answers) if many else {}
-        return self.everywhere(lambda node: self._view(node, answers[node], seen.get(node)), self.nodes)
+        views = self.everywhere(lambda node: self._view(node, answers[node], seen.get(node)), self.nodes)
+        return with_fresh(views, self._node_timeout) if self._assume_fresh else views
 
     def _ask(self, node: DeclaredNode, questions: Sequence[Sequence[str]]) -> list[Any] | RedisProblem:
         try:
@@ -220,7 +233,7 @@ class Cluster:
                 text = self._ask_nodes(node) if len(self.nodes) >= _MANY else replies[-1]
                 _expect_cluster(text)
                 lines = parse_cluster_nodes(text) if isinstance(text, str) else ()
-            node_timeout = _node_timeout(replies[2]) if self._ask_node_timeout else None
+            node_timeout = _node_timeout(replies[2]) if self._node_timeout is not None else None
             return read_node(node, info, _text(cluster_info), lines, node_timeout)
         except RedisProblem as problem:
             if problem.kind == "loading":
@@ -591,7 +604,21 @@ class _Execution:
     # --- slots -------------------------------------------------------------------------------------------------------
 
     def _move_slots(self, steps: Sequence[MoveSlots]) -> None:
+        self._cluster.everywhere(
+            self._await_service, list(dict.fromkeys(node for step in steps for node in (step.source, step.target)))
+        )
         self._mover.move([as_move(step, self.view) for step in steps])
+
+    def _await_service(self, node: DeclaredNode) -> None:
+        """A primary that has just started or joined takes no keys for a while, because it waits for news first."""
+        for left in self._cluster.clock.polls(self._timeout):
+            state = parse_info(self._cluster.send(node, "CLUSTER", "INFO")).get("cluster_state")
+            if state == "ok":
+                return
+            if not left:
+                raise _Surprise(
+                    f"{node.name} considers the cluster down (cluster_state:{state}), so no slots can move."
+                )
 
     def _move_orphans(self, step: MoveOrphans) -> None:
         holder, owner = _member(step.holder, self.view), _member(step.owner, self.view)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_layout import (
     Current,
@@ -180,12 +180,26 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
 
 def fresh_view(desired: Desired) -> ClusterView:
     """What the nodes of a description will say once they have been started for the first time."""
-    views = []
-    for number, node in enumerate(desired.nodes, start=1):
-        endpoint = f"{node.address.host}:{node.address.port}@{node.bus_port}"
-        line = f"{number:040x} {endpoint} myself,master - 0 0 0 connected"
-        views.append(NodeView(node=node, lines=parse_cluster_nodes(line), node_timeout=desired.node_timeout))
+    views = [_fresh(number, node, desired.node_timeout) for number, node in enumerate(desired.nodes, start=1)]
     return merge(views, desired.replicas_per_primary)
+
+
+def with_fresh(views: Sequence[NodeView], node_timeout: int | None) -> list[NodeView]:
+    """The views, as they will be when the nodes that nobody knows and that do not run have been started."""
+    known = {(line.host, line.port) for view in views for line in view.lines}
+    product, version = next(((view.product, view.version) for view in views if view.usable), ("", ""))
+    return [
+        replace(_fresh(number, view.node, node_timeout), product=product, version=version)
+        if view.error_kind == "refused" and (view.node.address.host, view.node.address.port) not in known
+        else view
+        for number, view in enumerate(views, start=1)
+    ]
+
+
+def _fresh(number: int, node: DeclaredNode, node_timeout: int | None) -> NodeView:
+    endpoint = f"{node.address.host}:{node.address.port}@{node.bus_port}"
+    line = f"{number:040x} {endpoint} myself,master - 0 0 0 connected"
+    return NodeView(node=node, lines=parse_cluster_nodes(line), node_timeout=node_timeout)
 
 
 def is_settling(view: ClusterView) -> bool:

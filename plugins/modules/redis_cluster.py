@@ -98,7 +98,8 @@ options:
     type: int
   assume_fresh:
     description:
-      - In check mode, plan as for nodes that have just been started, without asking any of them.
+      - In check mode, take nodes that refuse the connection and that no other node knows for such as have just been
+        started. Where the Python library redis is missing, all nodes are taken for that.
       - For the check mode of a play that would also install them. Outside of check mode it has no effect.
     type: bool
     default: false
@@ -359,7 +360,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         (*desired.nodes, *desired.leaving),
         connect,
         replicas_per_primary=desired.replicas_per_primary,
-        ask_node_timeout=desired.node_timeout is not None,
+        node_timeout=desired.node_timeout,
+        assume_fresh=params["assume_fresh"] and module.check_mode,
     ) as cluster:
         settling = max(SETTLING_SECONDS, SETTLING_NODE_TIMEOUTS * (desired.node_timeout or 0) / 1000)
         view = cluster.observe_settled(min(settling, params["timeout"]))
@@ -439,7 +441,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    fresh = module.params["assume_fresh"] and module.check_mode
+    fresh = not HAS_REDIS and module.params["assume_fresh"] and module.check_mode
     if not HAS_REDIS and not fresh:
         module.fail_json(msg=missing_required_lib("redis"), exception=REDIS_IMPORT_ERROR)
     try:

@@ -13,11 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_layout import place
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import (
+    Desired,
+    check_addresses,
+    check_counts,
+    fresh_view,
+    make_plan,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps import (
     AssignSlots,
     AwaitAgreement,
     AwaitMembers,
-    Desired,
+    AwaitSync,
     GiveEpoch,
     Introduce,
     Plan,
@@ -25,11 +33,6 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan imp
     Replicate,
     SetNodeTimeout,
     Step,
-    check_addresses,
-    check_counts,
-    fresh_view,
-    make_plan,
-    place,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
     ClusterView,
