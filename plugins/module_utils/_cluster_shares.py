@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_layout import node_key
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
     SLOTS,
     DeclaredNode,
@@ -73,12 +72,12 @@ def transfers(owned: Mapping[DeclaredNode, SlotRanges], wanted: Mapping[Declared
     """
     counts = {node: count_slots(ranges) for node, ranges in owned.items()}
     rest = {node: list(ranges) for node, ranges in owned.items()}
-    giving = [(wanted.get(node, 0) - counts[node], node_key(node), node) for node in owned]
+    giving = [(wanted.get(node, 0) - counts[node], node.address, node) for node in owned]
     heap = [item for item in giving if item[0] < 0]
     heapq.heapify(heap)
     found = []
     taking = [(wanted[node] - counts.get(node, 0), node) for node in wanted]
-    for needed, target in sorted(taking, key=lambda item: (-item[0], node_key(item[1]))):
+    for needed, target in sorted(taking, key=lambda item: (-item[0], item[1].address)):
         while needed > 0:
             surplus, key, source = heapq.heappop(heap)
             number = min(needed, -surplus)
