@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import CLUSTER_VARIABLES
+
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 
@@ -62,3 +64,8 @@ def test_entry_points_agree_on_the_options_they_share(role: str) -> None:
 def test_every_specified_entry_point_has_its_task_file(role: str) -> None:
     unknown = [name for name in entry_points(role) if not (ROLES / role / "tasks" / f"{name}.yml").is_file()]
     assert unknown == []
+
+
+def test_variables_that_are_taken_for_misspelt_ones_are_none_of_ours() -> None:
+    ours = {name for role in NAMES for name in options(role) if name.startswith("redis_cluster_")}
+    assert sorted(ours) == list(CLUSTER_VARIABLES)
