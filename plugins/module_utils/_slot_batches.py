@@ -153,6 +153,27 @@ def method_for(source: Iterable[tuple[str, str]], target: Iterable[tuple[str, st
     return KEYS
 
 
+def rounds(moves: Sequence[Move]) -> list[list[int]]:
+    """The numbers of the moves that may run side by side: in no round a node both gives and takes.
+
+    A node that takes a slot gets a new config epoch, and would win back with it, from its new owner and with all keys
+    lost, a slot that it has just given away and does not know yet to be gone.
+    """
+    found: list[list[int]] = []
+    for number, move in enumerate(moves):
+        for others in found:
+            if not any(_in_turn(move, moves[other]) for other in others):
+                others.append(number)
+                break
+        else:
+            found.append([number])
+    return found
+
+
+def _in_turn(one: Move, other: Move) -> bool:
+    return one.source.node_id == other.target.node_id or one.target.node_id == other.source.node_id
+
+
 # --- portions --------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +318,22 @@ def _bulks(*words: str | int | bytes) -> bytes:
 def command(*words: str | int | bytes) -> bytes:
     """A command, packed."""
     return b"*%d\r\n%b" % (len(words), _bulks(*words))
+
+
+def take_over(slots: Sequence[int], node_id: str) -> list[bytes]:
+    """The commands by which the target becomes the owner of slots at once.
+
+    A slot whose mark of being imported is ended by SETSLOT NODE makes the server send its whole state to all others,
+    so that two of them suffice: the first, which gives it the highest epoch, and the last, when it owns all. The marks
+    of those between are taken off before, in the same transaction, so that nobody finds them without mark and owner.
+    """
+    nodes = [command("CLUSTER", "SETSLOT", slot, "NODE", node_id) for slot in slots]
+    if len(slots) < 3:
+        return nodes
+    packed = [command("MULTI"), nodes[0]]
+    for slot, node in zip(slots[1:-1], nodes[1:-1]):
+        packed += [command("CLUSTER", "SETSLOT", slot, "STABLE"), node]
+    return [*packed, nodes[-1], command("EXEC")]
 
 
 class MigrateEncoder:

@@ -21,6 +21,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     DeclaredNode,
     MemberLine,
     SlotRanges,
+    count_slots,
     each_slot,
     format_ranges,
     join_names,
@@ -55,9 +56,11 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches imp
     keys_of,
     printable,
     read_fetch,
+    rounds,
     same_members,
     single,
     slots_text,
+    take_over,
     to_bytes,
     windows,
 )
@@ -165,16 +168,9 @@ class SlotMover:
             RedisProblem: a server could not be asked before anything was changed.
         """
         counts = self._count(moves)
-        board = self._board(counts, sum(last - first + 1 for move in moves for first, last in move.slots))
-        lanes: dict[str, list[tuple[Move, Mapping[int, int]]]] = {}
-        for move, count in zip(moves, counts):
-            if move.method == KEYS:
-                lanes.setdefault(move.source.node_id, []).append((move, count))
-        work: list[Callable[[], None]] = [partial(self._lane, lane, board) for lane in lanes.values()]
-        atomic = [(move, sum(count.values())) for move, count in zip(moves, counts) if move.method != KEYS]
-        if atomic:
-            work.insert(0, JobRunner(self._connect, self._limits, self._clock, board.add).runner(atomic))
-        self._side_by_side(work, board)
+        board = self._board(counts, sum(count_slots(move.slots) for move in moves))
+        for numbers in rounds(moves):
+            self._side_by_side(self._lanes([(moves[number], counts[number]) for number in numbers], board), board)
         return board.totals()
 
     def move_orphans(self, holder: Member, owner: Member, slots: SlotRanges) -> Totals:
@@ -215,6 +211,18 @@ class SlotMover:
             with self._connect(move.source.node) as connection:
                 counts.append(_count_keys(connection, list(each_slot(move.slots))))
         return counts
+
+    def _lanes(self, moves: Sequence[tuple[Move, Mapping[int, int]]], board: Board) -> list[Callable[[], None]]:
+        """A source can do only one thing at a time; migrations of the servers' own are watched from one lane."""
+        by_source: dict[str, list[tuple[Move, Mapping[int, int]]]] = {}
+        for move, count in moves:
+            if move.method == KEYS:
+                by_source.setdefault(move.source.node_id, []).append((move, count))
+        lanes: list[Callable[[], None]] = [partial(self._lane, lane, board) for lane in by_source.values()]
+        atomic = [(move, sum(count.values())) for move, count in moves if move.method != KEYS]
+        if atomic:
+            lanes.insert(0, JobRunner(self._connect, self._limits, self._clock, board.add).runner(atomic))
+        return lanes
 
     def _lane(self, lane: Sequence[tuple[Move, Mapping[int, int]]], board: Board) -> None:
         pace = Pace(self._limits)
@@ -280,6 +288,7 @@ class _KeyMove:
         # Slots of which the target had no key at first, so that what it has now can only come from this move.
         self._clean: set[int] = set()
         self._scripts = self._sizes = True
+        self._transactions = False
         self._freeze = 0
         self._largest_key = 0
         self._largest_key_because = ""
@@ -329,6 +338,10 @@ class _KeyMove:
     def _probe_permissions(self) -> None:
         """A user may lack the right to run scripts or to ask for sizes; moving only becomes slower."""
         size, script = self._source.pipeline([("MEMORY", "USAGE", "tyk"), ("EVAL", "return 1", 0)])
+        # Valkey first lets its replicas acknowledge SETSLOT, for which it waits, and it cannot wait in a transaction.
+        product = parse_info(str(self._target.call("INFO", "server"))).get("server_name", "redis")
+        begun = self._target.pipeline([("MULTI",), ("DISCARD",)])
+        self._transactions = product == "redis" and begun == ["OK", "OK"]
         self._sizes = not _is_forbidden(size)
         self._scripts = self._sizes and not _is_forbidden(script)
 
@@ -611,8 +624,9 @@ class _KeyMove:
 
     def _expect_ok(self, kind: str, replies: Sequence[object]) -> None:
         for reply in replies:
-            if isinstance(reply, RedisProblem):
-                lost = any(text in reply.detail for text in ("with masters", "not the owner", "already the owner"))
+            if isinstance(reply, Exception):
+                detail = reply.detail if isinstance(reply, RedisProblem) else str(reply)
+                lost = any(text in detail for text in ("with masters", "not the owner", "already the owner"))
                 raise self._failed(kind if lost else "refused", str(reply))
 
 
@@ -663,7 +677,12 @@ class _SlotMove(_KeyMove):
         self._expect_ok("lost-source", self._set_slots(self._source, window, "MIGRATING", self._to.node_id))
 
     def _hand_over(self, window: Sequence[int]) -> None:
-        self._expect_ok("lost-target", self._set_slots(self._target, window, "NODE", self._to.node_id))
+        if self._transactions:
+            packed = take_over(window, self._to.node_id)
+            replies = self._target.packed(packed, "CLUSTER SETSLOT")
+            self._expect_ok("lost-target", [*replies, *(replies[-1] if isinstance(replies[-1], list) else ())])
+        else:
+            self._expect_ok("lost-target", self._set_slots(self._target, window, "NODE", self._to.node_id))
         self._tell_source(window)
         self._open_slots = []
 
