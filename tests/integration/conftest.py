@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pytest
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
-from life import RunModule, gap_table
-from servers import Server, Servers
+from life import Described, RunModule, fill, gap_table
+from servers import DISTRIBUTION, Server, Servers
 
 
 @pytest.fixture
@@ -47,6 +47,20 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         return result
 
     return run
+
+
+@pytest.fixture
+def describe(servers: Servers, run_module: RunModule) -> Callable[..., Described]:
+    """Make a cluster with data, and its description."""
+
+    def make(version: str = DISTRIBUTION, count: int = 6, strings: int = 1500, **description: Any) -> Described:
+        life = Described(servers, run_module, version, **description)
+        life.add(count)
+        life.apply()
+        fill(life.members, strings)
+        return life
+
+    return make
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

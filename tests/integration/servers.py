@@ -127,6 +127,27 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def move(self, port: int) -> None:
+        """Let a server that does not run have another port, and the bus port that belongs to it."""
+        config = self.folder / "redis.conf"
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace(f"\nport {self.address.port}\n", f"\nport {port}\n"), encoding="utf-8")
+        self.address = Address(self.address.host, port)
+        self.bus_port = port + 10000
+
+    def wipe(self) -> None:
+        """Let a server that does not run lose all that it had stored."""
+        for path in self.folder.iterdir():
+            if path.name not in ("redis.conf", "log", "users.acl"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def freeze(self) -> None:
+        """As when the machine hangs."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def start_again(self) -> None:
         """Start on the same folder and ports."""
         self.process = _launch(self.version, self.folder)

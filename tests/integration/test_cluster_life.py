@@ -5,80 +5,34 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import RunModule
 from life import (
     SLOTS,
     Described,
-    Writers,
-    answers,
-    assert_copies,
+    RunModule,
     assert_same,
     dump,
     fill,
+    keys_on,
     lines_of,
     me,
     module_process,
-    owner_of,
+    nothing_lost,
     primaries,
-    replicas_of,
     wait_until,
 )
-from servers import DISTRIBUTION, VERSIONS, Server, Servers, made_by_make
+from servers import DISTRIBUTION, VERSIONS, Servers, made_by_make
 
 # Every operation runs on these two; all of them run one after the other on the others.
 FULL = (DISTRIBUTION, "valkey-9.1")
 Describe = Callable[..., Described]
 
 
-@pytest.fixture
-def describe(servers: Servers, run_module: RunModule) -> Describe:
-    """Make a cluster with data, and its description."""
-
-    def make(version: str = DISTRIBUTION, count: int = 6, strings: int = 1500, **description: Any) -> Described:
-        life = Described(servers, run_module, version, **description)
-        life.add(count)
-        life.apply()
-        fill(life.members, strings)
-        return life
-
-    return make
-
-
-@contextmanager
-def nothing_lost(life: Described, operation: str) -> Iterator[None]:
-    """While clients write, do something that changes no data and leaves no key behind, not even on who has left."""
-    before = dump(life.running)
-    with Writers(life.running, operation) as writers:
-        yield
-    assert writers.lost() == []
-    assert_same(before, dump(life.running))
-    assert_copies(life.members)
-
-
-def primary_names(life: Described) -> list[str]:
-    return [life.name_of(server) for server in primaries(life.members)]
-
-
-def replica_names(life: Described, primary: str) -> list[str]:
-    return [life.name_of(server) for server in replicas_of(life.members, life.by_name[primary])]
-
-
-def slots_of(life: Described, name: str) -> int:
-    return len(me(life.by_name[name]).slots)
-
-
-def shares(life: Described) -> list[int]:
-    return sorted(slots_of(life, name) for name in primary_names(life))
-
-
-# --- the operations: each changes the description, lets it come true, and looks -----------------------------------------
+# --- the operations: each changes the description, lets it come true, and looks ---------------------------------------
 
 
 def grow(life: Described) -> None:
@@ -86,41 +40,41 @@ def grow(life: Described) -> None:
     with nothing_lost(life, "add a primary and its replica"):
         life.four_runs()
     count = len(life.nodes) // 2
-    assert len(primary_names(life)) == count
-    assert max(shares(life)) - min(shares(life)) <= 1
+    assert len(life.primary_names()) == count
+    assert max(life.shares()) - min(life.shares()) <= 1
 
 
 def shrink(life: Described) -> None:
-    primary = primary_names(life)[-1]
-    gone = [primary, *replica_names(life, primary)]
+    primary = life.primary_names()[-1]
+    gone = [primary, *life.replica_names(primary)]
     life.remove(*gone)
     with nothing_lost(life, "remove a primary and its replica"):
         life.four_runs()
     for name in gone:
         assert len(lines_of(life.by_name[name])) == 1, f"{name} still knows the others"
-    assert max(shares(life)) - min(shares(life)) <= 1
+    assert max(life.shares()) - min(life.shares()) <= 1
     life.left()
     life.assert_done()
 
 
 def more_replicas(life: Described) -> None:
-    life.add(len(primary_names(life)))
+    life.add(len(life.primary_names()))
     life.replicas_per_primary += 1
-    before = shares(life)
+    before = life.shares()
     with nothing_lost(life, "add a replica to each primary"):
         result = life.four_runs()
-    assert shares(life) == before
+    assert life.shares() == before
     assert not [step for step in result["plan"] if step.startswith("Move ")]
 
 
 def fewer_replicas(life: Described) -> None:
-    gone = [replica_names(life, primary)[0] for primary in primary_names(life)]
+    gone = [life.replica_names(primary)[0] for primary in life.primary_names()]
     life.remove(*gone)
     life.replicas_per_primary -= 1
-    before = shares(life)
+    before = life.shares()
     with nothing_lost(life, "remove a replica of each primary"):
         result = life.four_runs()
-    assert shares(life) == before
+    assert life.shares() == before
     assert not [step for step in result["plan"] if step.startswith("Move ")]
     life.left()
 
@@ -129,36 +83,36 @@ def replicas_into_primaries(life: Described) -> None:
     life.replicas_per_primary = 0
     with nothing_lost(life, "make primaries of the replicas"):
         life.four_runs()
-    assert len(primary_names(life)) == len(life.nodes)
-    assert max(shares(life)) - min(shares(life)) <= 1
+    assert len(life.primary_names()) == len(life.nodes)
+    assert max(life.shares()) - min(life.shares()) <= 1
 
 
 def primaries_into_replicas(life: Described) -> None:
     life.replicas_per_primary = 1
     with nothing_lost(life, "make replicas of half of the primaries"):
         life.four_runs()
-    assert len(primary_names(life)) == len(life.nodes) // 2
+    assert len(life.primary_names()) == len(life.nodes) // 2
 
 
 def weights(life: Described) -> None:
-    heavy = primary_names(life)[0]
-    for name in (heavy, *replica_names(life, heavy)):
+    heavy = life.primary_names()[0]
+    for name in (heavy, *life.replica_names(heavy)):
         life.nodes[name]["weight"] = 2
     with nothing_lost(life, "give a primary a double weight"):
         life.four_runs()
-    share = SLOTS / (len(primary_names(life)) + 1)
-    assert sorted(round(slots_of(life, name) / share) for name in primary_names(life))[-2:] == [1, 2]
-    assert round(slots_of(life, heavy) / share) == 2
+    share = SLOTS / (len(life.primary_names()) + 1)
+    assert sorted(round(len(life.slots_of(name)) / share) for name in life.primary_names())[-2:] == [1, 2]
+    assert round(len(life.slots_of(heavy)) / share) == 2
     for node in life.nodes.values():
         node.pop("weight", None)
     with nothing_lost(life, "give all primaries the same weight"):
         life.four_runs()
-    assert max(shares(life)) - min(shares(life)) <= 1
+    assert max(life.shares()) - min(life.shares()) <= 1
 
 
 def replace_live_primary(life: Described) -> None:
-    old = primary_names(life)[0]
-    slots = me(life.by_name[old]).slots
+    old = life.primary_names()[0]
+    slots = life.slots_of(old)
     life.remove(old)
     life.add()
     with nothing_lost(life, "replace a live primary"):
@@ -170,7 +124,7 @@ def replace_live_primary(life: Described) -> None:
 
 
 def replace_live_replica(life: Described) -> None:
-    (old, *_others) = replica_names(life, primary_names(life)[0])
+    (old, *_others) = life.replica_names(life.primary_names()[0])
     life.remove(old)
     life.add()
     with nothing_lost(life, "replace a live replica"):
@@ -194,11 +148,11 @@ def replace_dead(life: Described, name: str, operation: str) -> None:
 
 
 def replace_dead_primary(life: Described) -> None:
-    replace_dead(life, primary_names(life)[0], "replace a dead primary")
+    replace_dead(life, life.primary_names()[0], "replace a dead primary")
 
 
 def replace_dead_replica(life: Described) -> None:
-    replace_dead(life, replica_names(life, primary_names(life)[0])[0], "replace a dead replica")
+    replace_dead(life, life.replica_names(life.primary_names()[0])[0], "replace a dead replica")
 
 
 OPERATIONS: dict[str, tuple[Callable[[Described], None], ...]] = {
@@ -214,7 +168,7 @@ OPERATIONS: dict[str, tuple[Callable[[Described], None], ...]] = {
 @pytest.mark.parametrize("operations", OPERATIONS)
 @pytest.mark.parametrize("version", FULL)
 def test_operation(describe: Describe, version: str, operations: str) -> None:
-    life = describe(version, node_timeout=2000 if "dead" in operations else 15000)
+    life = describe(version, node_timeout=2000 if "dead" in operations else 5000)
     for operation in OPERATIONS[operations]:
         operation(life)
 
@@ -232,8 +186,8 @@ def test_a_whole_life(describe: Describe, version: str) -> None:
 def pairs_together(life: Described, domain: str) -> list[tuple[str, str]]:
     return [
         (primary, replica)
-        for primary in primary_names(life)
-        for replica in replica_names(life, primary)
+        for primary in life.primary_names()
+        for replica in life.replica_names(primary)
         if life.nodes[primary][domain] == life.nodes[replica][domain]
     ]
 
@@ -246,13 +200,13 @@ def test_hosts_are_kept_apart_again(servers: Servers, run_module: RunModule, ver
     life.apply()
     fill(life.members)
     assert pairs_together(life, "host") == []
-    assert len({life.nodes[name]["host"] for name in primary_names(life)}) == 3
+    assert len({life.nodes[name]["host"] for name in life.primary_names()}) == 3
 
     # By hand: two primaries swap their replicas, so that one pair shares a machine.
-    first = primary_names(life)[0]
+    first = life.primary_names()[0]
     mate = next(name for name in life.nodes if name != first and life.nodes[name]["host"] == life.nodes[first]["host"])
-    other = next(name for name in primary_names(life) if mate in replica_names(life, name))
-    (replica,) = replica_names(life, first)
+    other = next(name for name in life.primary_names() if mate in life.replica_names(name))
+    (replica,) = life.replica_names(first)
     replicate(life, mate, first)
     replicate(life, replica, other)
     assert (first, mate) in pairs_together(life, "host")
@@ -262,13 +216,13 @@ def test_hosts_are_kept_apart_again(servers: Servers, run_module: RunModule, ver
     assert not [step for step in result["plan"] if step.startswith("Move ")]
 
     # A failover by hand puts two primaries on one machine.
-    (heir,) = replica_names(life, first)
+    (heir,) = life.replica_names(first)
     life.by_name[heir].call("CLUSTER", "FAILOVER")
     wait_until(lambda: me(life.by_name[heir]).is_primary and not me(life.by_name[first]).is_primary)
-    assert len({life.nodes[name]["host"] for name in primary_names(life)}) == 2
+    assert len({life.nodes[name]["host"] for name in life.primary_names()}) == 2
     with nothing_lost(life, "spread the primaries again"):
         life.four_runs()
-    assert len({life.nodes[name]["host"] for name in primary_names(life)}) == 3
+    assert len({life.nodes[name]["host"] for name in life.primary_names()}) == 3
     assert pairs_together(life, "host") == []
 
 
@@ -294,7 +248,7 @@ def test_the_plan_counts_what_moves_and_the_result_says_what_did(describe: Descr
     assert result.get("changed") is True, result
     moves = [step for step in result["plan"] if step.startswith("Move ")]
     assert sum(int(step.split()[1]) for step in moves) == SLOTS // 4
-    moved_keys = sum(len(lines) for lines in [new_keys(life)])
+    moved_keys = sum(len(keys_on(life.by_name[name])) for name in ("redis-7", "redis-8") if life.slots_of(name))
     assert sum(int(step.split(" with ")[1].split()[0]) for step in moves) == moved_keys
     assert result["done"] == result["plan"]
     assert result["replanned"] == []
@@ -302,12 +256,6 @@ def test_the_plan_counts_what_moves_and_the_result_says_what_did(describe: Descr
     told = process.progress.read_text(encoding="utf-8")
     assert told.rstrip().endswith(" done")
     assert any(f"{moved_keys} keys" in line.replace(",", "") for line in result["moves"]), result["moves"]
-
-
-def new_keys(life: Described) -> set[bytes]:
-    from life import keys_on
-
-    return {key for name in ("redis-7", "redis-8") if me(life.by_name[name]).is_primary for key in keys_on(life.by_name[name])}
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="redis-py 3.5 imports distutils, which Python 3.12 has not")
@@ -326,7 +274,7 @@ def test_with_the_oldest_redis_py(servers: Servers, run_module: RunModule, versi
     fill(life.members)
     before = dump(life.members)
     life.add(2)
-    life.remove(primary_names(life)[0])
+    life.remove(life.primary_names()[0])
     assert run("redis_cluster", **life.options)["changed"] is True
     assert run("redis_cluster", **life.options)["changed"] is False
     life.assert_done()
