@@ -35,6 +35,10 @@ class Answer:
     text: str
 
     @property
+    def own(self) -> MemberLine:
+        return parse_cluster_nodes(self.own_line)[0]
+
+    @property
     def lines(self) -> list[MemberLine]:
         return sorted(parse_cluster_nodes(self.text), key=lambda line: line.node_id)
 
@@ -97,12 +101,13 @@ def test_the_digest_is_as_good_as_the_text_in_every_state(
     judged_until(cluster, lambda digests: digests == 1)
 
     # Open slots are in the node's own line only.
-    source, target = ask(cluster[0]), ask(cluster[1])
-    slot = parse_cluster_nodes(source.own_line)[0].slots[0][0]
-    cluster[1].call("CLUSTER", "SETSLOT", slot, "IMPORTING", source.own_line.split()[0])
-    cluster[0].call("CLUSTER", "SETSLOT", slot, "MIGRATING", target.own_line.split()[0])
+    source, target = [server for server in cluster if ask(server).own.role == "primary"][:2]
+    slot = ask(source).own.slots[0][0]
+    target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ask(source).own.node_id)
+    source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ask(target).own.node_id)
     judged_until(cluster, lambda digests: digests == 1)
-    assert ask(cluster[0]).own_line.endswith(f"[{slot}->-{target.own_line.split()[0]}]")
+    assert ask(source).own.migrating == ((slot, ask(target).own.node_id),)
+    assert ask(target).own.importing == ((slot, ask(source).own.node_id),)
 
     # A handshake has an id that only its viewer knows, so none of two viewers is like another node.
     closed = servers.free_port()
