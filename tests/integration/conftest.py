@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
-from life import Described, RunModule, fill, gap_table
+from life import GAPS, Described, Gap, RunModule, fill, gap_table
 from servers import DISTRIBUTION, Server, Servers
 
 
@@ -63,11 +64,27 @@ def describe(servers: Servers, run_module: RunModule) -> Callable[..., Described
     return make
 
 
+@pytest.fixture(autouse=True)
+def hand_gaps_on(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test's report carry how long its clients had to wait, also out of another process."""
+    GAPS.clear()
+    yield
+    request.node.user_properties += [("gap", asdict(gap)) for gap in GAPS]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How long clients had to wait for the servers. Shown, never judged."""
-    if table := gap_table():
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    gaps = [
+        Gap(**gap)
+        for report in reports
+        if getattr(report, "when", "") == "teardown"
+        for name, gap in report.user_properties
+        if name == "gap"
+    ]
+    if gaps:
         terminalreporter.section("longest write gaps")
-        for line in table:
+        for line in gap_table(gaps):
             terminalreporter.write_line(line)
 
 

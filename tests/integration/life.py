@@ -294,7 +294,7 @@ class Gap:
     seconds: float
 
 
-# Shown at the end of a test run.
+# Taken away by the test run after each test.
 GAPS: list[Gap] = []
 
 
@@ -392,12 +392,12 @@ class Writers:
             self._lost.append(f"{key!r} was acknowledged as {value} and read as {read}")
 
 
-def gap_table() -> list[str]:
+def gap_table(gaps: Iterable[Gap]) -> list[str]:
     """The longest write gap of each operation, one line each."""
     return [
-        f"{gap.operation:<44} {gap.version:<11} {gap.writes:>7} writes {gap.errors:>4} errors "
+        f"{gap.operation:<50} {gap.version:<11} {gap.writes:>7} writes {gap.errors:>4} errors "
         f"{gap.seconds * 1000:>7.0f} ms longest gap"
-        for gap in sorted(GAPS, key=lambda gap: (gap.operation, gap.version))
+        for gap in sorted(gaps, key=lambda gap: (gap.operation, gap.version))
     ]
 
 
@@ -439,6 +439,12 @@ class ModuleProcess:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def result(self, seconds: float = 120) -> dict[str, Any]:
         out, err = self.process.communicate(timeout=seconds)
