@@ -88,6 +88,7 @@ class Member:
         "pong_received",
         "port",
         "primary",
+        "shard",
         "slots",
         "voted_time",
     )
@@ -101,6 +102,8 @@ class Member:
         self.ip, self.port, self.bus_port = ip, port, bus_port
         self.epoch = 0
         self.slots = 0
+        # Where servers know it: one id for a primary and its replicas. Until it is heard of, a member is one by itself.
+        self.shard = node_id
         self.primary: Member | None = None
         self.link: Link | None = None
         self.inbound: Link | None = None
@@ -143,6 +146,7 @@ class Packet:
         "port",
         "primary_id",
         "sender_id",
+        "shard",
         "slots",
     )
 
@@ -153,6 +157,7 @@ class Packet:
         self.sender_id = me.node_id
         self.ip, self.port, self.bus_port = me.ip, me.port, me.bus_port
         self.flags = me.flags
+        self.shard = me.shard
         self.slots = subject.slots
         self.primary_id = me.primary.node_id if me.primary else ""
         self.current_epoch = node.current_epoch
@@ -342,17 +347,19 @@ class Bus:
         if not any(other is not replica for other in self.replicas_of(primary)):
             primary.flags &= ~MIGRATE_TO
 
-    def set_primary(self, primary: Member) -> None:
+    def set_primary(self, primary: Member, keep_marks: bool = False) -> None:
         """Become a replica."""
         assert primary is not self.me
         assert not self.me.slots
         if self.me.flags & PRIMARY:
             self.me.flags = self.me.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
-            self.importing.clear()
-            self.migrating.clear()
+            if not keep_marks:
+                self.importing.clear()
+                self.migrating.clear()
         elif self.me.primary is not None:
             self._lost_replica(self.me.primary, self.me)
         self.me.primary = primary
+        self.me.shard = primary.shard
         primary.flags |= MIGRATE_TO
         self.server.replicate_from(primary.ip, primary.port)
         self.reset_manual_failover()
@@ -362,6 +369,7 @@ class Bus:
             self.set_as_primary(self.me)
             self.server.stop_replicating()
             self.server.empty()
+            self.me.shard = self.new_id()
         self.importing.clear()
         self.migrating.clear()
         self.reset_manual_failover()
@@ -369,9 +377,12 @@ class Bus:
         for member in list(self.members.values()):
             if member is not self.me:
                 self.delete(member)
+        if self.server.version.reset_ends_bans:
+            self.banned.clear()
         if hard:
             self.current_epoch = self.last_vote_epoch = self.me.epoch = 0
             self.me.node_id = self.new_id()
+            self.me.shard = self.new_id()
             self.members = {self.me.node_id: self.me}
         self.update_state()
 
@@ -542,6 +553,8 @@ class Bus:
             member.flags |= NOADDR
             member.ip, member.port, member.bus_port = "", 0, 0
             link.close()
+            if self.server.version.reset_is_failure:
+                self._declare_failed(member)
             return False
         return True
 
@@ -572,13 +585,20 @@ class Bus:
 
     def _learn_role(self, sender: Member, packet: Packet) -> None:
         if not packet.primary_id:
+            sender.shard = packet.shard
             self.set_as_primary(sender)
             return
+        primary = self.members.get(packet.primary_id)
         if sender.flags & PRIMARY:
-            sender.slots = 0
+            if self.server.version.knows_shards and primary is not None and primary.shard == sender.shard:
+                if sender.epoch <= packet.config_epoch:
+                    self.set_as_primary(primary)
+                    primary.epoch = packet.config_epoch
+            else:
+                sender.slots = 0
             sender.flags = sender.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
             self.update_state()
-        primary = self.members.get(packet.primary_id)
+        sender.shard = packet.shard
         if primary is not None and sender.primary is not primary:
             if sender.primary is not None:
                 self._lost_replica(sender.primary, sender)
@@ -601,33 +621,62 @@ class Bus:
         """Rebind slots that a member claims by a newer epoch, and follow it when nothing is left to us."""
         if sender is self.me:
             return
+        version = self.server.version
         current = self.me if self.me.flags & PRIMARY else self.me.primary
-        knows_unclaimed = self.server.version.knows_unclaimed_slots
+        same_shard = sender.shard == self.me.shard
         self.not_claiming &= ~(sender.slots & claimed)
-        open_here = sum(1 << slot for slot in self.importing)
-        candidates = claimed & ~sender.slots & ~open_here
-        taken = candidates & ~self.owned | (candidates & self.not_claiming if knows_unclaimed else 0)
+        candidates = claimed & ~sender.slots
+        if not version.knows_shards:
+            # A slot in importing state is changed by commands only.
+            candidates &= ~sum(1 << slot for slot in self.importing)
+        taken = candidates & (~self.owned | self.not_claiming)
         for member in self.members.values():
             if member is not sender and member.epoch < epoch:
                 taken |= member.slots & candidates
-        if knows_unclaimed:
+        if version.knows_unclaimed_slots:
             self.not_claiming |= sender.slots & ~claimed
         mine = taken & self.me.slots
         dirty = [slot for slot in self.server.keys if mine >> slot & 1] if mine else []
         lost = (current.slots & taken) if current is not None else 0
+        if version.knows_shards:
+            self._update_marks(sender, epoch, claimed, taken)
         if taken:
             self.bind(sender, taken)
             self.not_claiming &= ~taken
             self.update_state()
-        follows = self.server.flag("cluster-allow-replica-migration") or claimed == lost
+        follows = self.server.flag("cluster-allow-replica-migration")
+        follows = follows or (same_shard if version.knows_shards else claimed == lost)
         grandprimary = self.me.primary.primary if self.me.primary is not None else None
         if lost and current is not None and not current.slots and follows:
-            self.set_primary(sender)
-        elif grandprimary is not None and grandprimary is not self.me and self.server.version.follows_grandprimary:
+            self.set_primary(sender, keep_marks=version.knows_shards and same_shard)
+        elif grandprimary is not None and grandprimary is not self.me and version.follows_grandprimary:
             self.set_primary(grandprimary)
         else:
             for slot in dirty:
                 self.server.drop_slot(slot)
+
+    def _update_marks(self, sender: Member, epoch: int, claimed: int, taken: int) -> None:
+        """Let open slots follow failovers at either end and end with the slot's settlement, as Valkey does."""
+        if not self.migrating and not self.importing:
+            return
+        for slot, peer in list(self.migrating.items()):
+            if taken >> slot & 1:
+                if sender.shard != self.me.shard:
+                    del self.migrating[slot]
+            elif not claimed >> slot & 1 and peer is not sender and peer.shard == sender.shard:
+                if peer.epoch < epoch or peer.flags & REPLICA:
+                    self.migrating[slot] = sender
+        for slot, peer in list(self.importing.items()):
+            if taken >> slot & 1:
+                if peer is not sender and peer.shard == sender.shard:
+                    self.importing[slot] = sender
+                elif peer is not sender:
+                    del self.importing[slot]
+            elif not claimed >> slot & 1 and peer is sender and self.me.flags & PRIMARY:
+                del self.importing[slot]
+                if not self.me.slots >> slot & 1:
+                    self.bind(self.me, 1 << slot)
+                    self.bump_epoch()
 
     def _process_gossip(self, packet: Packet, sender: Member | None) -> None:
         for node_id, ip, port, bus_port, flags, pong in packet.gossip:
@@ -638,7 +687,7 @@ class Bus:
                     kept = flags & (PRIMARY | REPLICA | PFAIL | FAIL)
                     self.add_member(Member(node_id, kept, self.now, ip, port, bus_port))
                 continue
-            if sender is not None and sender.flags & PRIMARY and member is not self.me:
+            if sender is not None and self._judges(sender) and member is not self.me:
                 if flags & (FAIL | PFAIL):
                     member.fail_reports[sender] = self.now
                     self._mark_failing(member)
@@ -674,12 +723,18 @@ class Bus:
         member.fail_reports = {who: at for who, at in member.fail_reports.items() if at >= oldest}
         return len(member.fail_reports)
 
+    def _judges(self, member: Member) -> bool:
+        """Whether its word counts when a member is declared failed."""
+        return bool(member.flags & PRIMARY and (member.slots or not self.server.version.knows_shards))
+
     def _mark_failing(self, member: Member) -> None:
         if not member.flags & PFAIL or member.flags & FAIL:
             return
-        failures = self._reports(member) + (1 if self.me.flags & PRIMARY else 0)
-        if failures < self.size // 2 + 1:
-            return
+        failures = self._reports(member) + self._judges(self.me)
+        if failures >= self.size // 2 + 1:
+            self._declare_failed(member)
+
+    def _declare_failed(self, member: Member) -> None:
         member.flags = member.flags & ~PFAIL | FAIL
         member.fail_time = self.now
         packet = Packet(FAIL_PACKET, self)

@@ -469,7 +469,7 @@ def _setslot(server: SimServer, words: Sequence[str]) -> str:
         _settle_slot(server, slot, words[4])
     else:
         raise CommandError("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")
-    if server.version.copies_open_slots:
+    if server.version.knows_shards:
         _copy_open_slots(server)
     bus.update_state()
     return "OK"
@@ -485,8 +485,10 @@ def _open_slot(server: SimServer, slot: int, action: str, node_id: str) -> None:
     member = bus.members.get(node_id)
     if member is None:
         raise CommandError(f"ERR I don't know about node {node_id}")
-    if member.flags & REPLICA:
+    if member.flags & REPLICA and server.version.checks_roles_of_slots:
         raise CommandError("ERR Target node is not a master")
+    if member is bus.me and server.version.refuses_marks_to_itself:
+        raise CommandError("ERR Target node is myself")
     (bus.migrating if action == "MIGRATING" else bus.importing)[slot] = member
 
 
@@ -495,7 +497,7 @@ def _settle_slot(server: SimServer, slot: int, node_id: str) -> None:
     member = bus.members.get(node_id)
     if member is None:
         raise CommandError(f"ERR Unknown node {node_id}")
-    if member.flags & REPLICA:
+    if member.flags & REPLICA and server.version.checks_roles_of_slots:
         raise CommandError("ERR Target node is not a master")
     was_mine = bus.owner_of(slot) is bus.me
     empty = not server.keys_in(slot)

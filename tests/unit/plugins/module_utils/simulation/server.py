@@ -40,13 +40,17 @@ class Version:
     knows_unclaimed_slots: bool = True
     follows_grandprimary: bool = True
     demotes_on_setslot: bool = True
+    checks_roles_of_slots: bool = True
+    reset_ends_bans: bool = False
+    reset_is_failure: bool = False
     gossips_forget: bool = False
     meets_again: bool = False
     votes_again: bool = False
     fails_alone: bool = False
     replicates_drops: bool = False
     replicate_again_is_nothing: bool = False
-    copies_open_slots: bool = False
+    knows_shards: bool = False
+    refuses_marks_to_itself: bool = False
     atomic_moves: bool = False
 
 
@@ -58,9 +62,12 @@ VERSIONS = {
         knows_unclaimed_slots=False,
         follows_grandprimary=False,
         demotes_on_setslot=False,
+        checks_roles_of_slots=False,
     ),
     "redis-7.0": Version("redis", "7.0.15"),
-    "redis-8.2": Version("redis", "8.2.3", gossips_forget=True, fails_alone=True, replicates_drops=True),
+    "redis-8.2": Version(
+        "redis", "8.2.3", reset_ends_bans=True, gossips_forget=True, fails_alone=True, replicates_drops=True
+    ),
     "valkey-8.1": Version(
         "valkey",
         "8.1.8",
@@ -70,7 +77,8 @@ VERSIONS = {
         fails_alone=True,
         replicates_drops=True,
         replicate_again_is_nothing=True,
-        copies_open_slots=True,
+        knows_shards=True,
+        reset_ends_bans=True,
     ),
     "valkey-9.1": Version(
         "valkey",
@@ -81,8 +89,11 @@ VERSIONS = {
         fails_alone=True,
         replicates_drops=True,
         replicate_again_is_nothing=True,
-        copies_open_slots=True,
+        knows_shards=True,
+        reset_ends_bans=True,
         atomic_moves=True,
+        reset_is_failure=True,
+        refuses_marks_to_itself=True,
     ),
 }
 
@@ -228,6 +239,9 @@ class SimServer:
             member.fail_reports = {}
             member.voted_time = -1e12
             member.offset = 0
+            if member.flags & REPLICA and member.primary is not None:
+                # The file tells a replica's epoch as CLUSTER NODES does.
+                member.epoch = member.primary.epoch
             if member.flags & (FAIL | PFAIL):
                 member.fail_time = now
         self.bus = new
