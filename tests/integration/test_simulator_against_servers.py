@@ -14,6 +14,7 @@ What is not compared, or not sent, because two real runs differ in it as well:
 - CLUSTER FAILOVER twice within twice the node timeout: votes depend on the moment, so time is waited out before it;
 - two nodes that claim one slot under one epoch: whoever is heard first is believed;
 - FORGET of a running node on Valkey, and MEET with a banned one where bans are gossiped: it comes and goes;
+- the death of a server where nobody has a slot, and so nobody's word counts about it;
 - the end of a ban, which takes a minute, and the loss of packets.
 """
 
@@ -266,7 +267,7 @@ def stop_or_start(twins: Twins, pair: Pair) -> None:
             twins.history.append(f"{twins.pairs.index(one)}: starts")
             one.real.start_again()
             one.twin.start(keep_data=False)
-    else:
+    elif pair.twin.bus.owned:
         twins.history.append(f"{twins.pairs.index(pair)}: is killed")
         pair.real.kill()
         pair.twin.kill()

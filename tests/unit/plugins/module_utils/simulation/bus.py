@@ -663,9 +663,13 @@ class Bus:
             if taken >> slot & 1:
                 if sender.shard != self.me.shard:
                     del self.migrating[slot]
-            elif not claimed >> slot & 1 and peer is not sender and peer.shard == sender.shard:
-                if peer.epoch < epoch or peer.flags & REPLICA:
-                    self.migrating[slot] = sender
+            elif (
+                not claimed >> slot & 1
+                and peer is not sender
+                and peer.shard == sender.shard
+                and (peer.epoch < epoch or peer.flags & REPLICA)
+            ):
+                self.migrating[slot] = sender
         for slot, peer in list(self.importing.items()):
             if taken >> slot & 1:
                 if peer is not sender and peer.shard == sender.shard:

@@ -79,6 +79,7 @@ VERSIONS = {
         replicate_again_is_nothing=True,
         knows_shards=True,
         reset_ends_bans=True,
+        reset_is_failure=True,
     ),
     "valkey-9.1": Version(
         "valkey",
