@@ -61,7 +61,6 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     SlotRanges,
     describe_node,
     each_slot,
-    format_ranges,
     join_names,
     merge,
     parse_cluster_nodes,
@@ -170,10 +169,10 @@ def make_plan(desired: Desired, view: ClusterView) -> Plan:
     warnings = _declaration_warnings(desired)
     blocking = [problem.sentence for problem in view.errors if _blocks(problem, view)]
     if reasons or blocking:
-        raise PlanRefused([*reasons, *_observed_reasons(view), *_contents(view.nodes)])
+        raise PlanRefused([*reasons, *blocking, *_contents(_newcomers(view))])
     if not view.healthy and not desired.leaving and not view.strangers and not _contents(view.nodes):
         forming = _Forming(desired, view)
-        if not forming.conflicts:
+        if forming.fits:
             return forming.plan(warnings)
     return _Converging(desired, view).plan(warnings)
 
@@ -205,17 +204,25 @@ def _fresh(number: int, node: DeclaredNode, node_timeout: int | None) -> NodeVie
 def is_settling(view: ClusterView) -> bool:
     """Whether all that is wrong may pass by itself, as it does after a restart or a failover."""
     kinds = {problem.kind for problem in view.errors}
+    if "departing" in kinds or _may_be_succeeded(view):
+        return True
     return bool(kinds & _SETTLING) and kinds <= _SETTLING | _CONSEQUENCES
+
+
+def _may_be_succeeded(view: ClusterView) -> bool:
+    """Whether a member that is gone still owns slots and has a replica that may be elected."""
+    with_slots = {stranger.node_id for stranger in view.strangers if stranger.slots}
+    return any(state.role == "replica" and state.primary_id in with_slots for state in view.nodes)
+
+
+def _newcomers(view: ClusterView) -> list[NodeState]:
+    return [state for state in view.nodes if state.role == "alone" and not state.slots]
 
 
 def _blocks(problem: Problem, view: ClusterView) -> bool:
     if problem.kind == "unknown-member":
         return any(not stranger.gone for stranger in view.strangers)
     return problem.kind in _BLOCKING
-
-
-def _observed_reasons(view: ClusterView) -> list[str]:
-    return [problem.sentence for problem in view.errors if problem.kind != "no-cluster"]
 
 
 def _contents(states: Iterable[NodeState]) -> list[str]:
@@ -277,12 +284,11 @@ class _Converging:
         self.steps: list[Step] = []
 
     def plan(self, warnings: Sequence[str]) -> Plan:
-        newcomers = [state for state in self.view.nodes if state.role == "alone" and not self.owned.get(state.node)]
-        refusals = [*self.repairs.refusals, *_contents(newcomers), *self._method_refusals()]
-        if not any(self.owned.values()):
+        refusals = [*self.repairs.refusals, *_contents(_newcomers(self.view)), *self._method_refusals()]
+        if not refusals and not any(self.owned.values()):
             refusals.append("No node owns a slot, so there is no cluster that could be changed.")
         if refusals:
-            raise PlanRefused([*refusals, *([] if self.repairs.refusals else _contents(newcomers))])
+            raise PlanRefused(refusals)
         target = self._target()
         self.steps += self.repairs.before
         self._join()
@@ -592,7 +598,8 @@ class _Forming:
 
     desired: Desired
     view: ClusterView
-    conflicts: list[str] = field(default_factory=list)
+    # Whether what is there is the beginning of the described cluster.
+    fits: bool = True
     shards: list[Shard] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -605,33 +612,21 @@ class _Forming:
     def _check(self, shard: Shard) -> None:
         wanted = set(each_slot(shard.slots))
         owners = [self.state_of[node] for node in shard.members if self.state_of[node].slots]
-        for state in owners:
-            if not wanted.issuperset(each_slot(state.slots)):
-                self._conflict(
-                    f"{state.node.name} owns the slots {format_ranges(state.slots)}, but its place is with the slots "
-                    f"{format_ranges(shard.slots)}"
-                )
-        if len(owners) > 1:
-            names = join_names(state.node.name for state in owners)
-            self._conflict(f"{names} own slots, but only one of them is to be a primary")
-        for node in shard.members:
-            state = self.state_of[node]
-            if state.role == "replica" and state.primary not in shard.members:
-                whom = state.primary.name if state.primary else "an undeclared node"
-                self._conflict(f"{node.name} replicates {whom}, but its place is with {shard.primary.name}")
-
-    def _conflict(self, fact: str) -> None:
-        self.conflicts.append(
-            f"{fact}: this is not the beginning of the described cluster. Describe what is there, or, as the nodes "
-            "hold no keys, send CLUSTER RESET HARD to each of them yourself and run again."
-        )
+        roles = [self.state_of[node] for node in shard.members if self.state_of[node].role == "replica"]
+        if (
+            len(owners) > 1
+            or not all(wanted.issuperset(each_slot(state.slots)) for state in owners)
+            or not all(state.primary in shard.members for state in roles)
+        ):
+            self.fits = False
 
     def _acting_primary(self, shard: Shard) -> DeclaredNode:
         """A failover may have swapped the roles in a shard that was not complete yet; that is as good."""
         followed = {self.state_of[node].primary for node in shard.members}
         free = [node for node in shard.members if self.state_of[node].role != "replica"]
         if not free:
-            self._conflict(f"{join_names(node.name for node in shard.members)} replicate each other in a circle")
+            # They replicate each other in a circle.
+            self.fits = False
             return shard.primary
         return min(free, key=lambda node: (not self.state_of[node].slots, node not in followed))
 

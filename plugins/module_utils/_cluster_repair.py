@@ -10,6 +10,7 @@ exactly these slots was allowed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,9 +30,11 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     ClusterView,
     DeclaredNode,
     NodeState,
+    SlotRanges,
     Stranger,
     each_slot,
     format_ranges,
+    is_partition,
     join_names,
     plural,
     range_texts,
@@ -55,17 +58,21 @@ class Repairs:
 
 def slots_to_ask_about(view: ClusterView) -> set[int]:
     """The slots whose keys must be counted on every node before anything can be decided about them."""
-    counts = [0] * SLOTS
     asked: set[int] = set()
     for state in view.nodes:
-        for first, last in state.slots:
-            for slot in range(first, last + 1):
-                counts[slot] += 1
         if state.view.usable:
             asked.update(slot for slot, _peer in (*state.view.me.migrating, *state.view.me.importing))
     if any(state.view.keys for state in view.nodes):
-        asked.update(slot for slot in range(SLOTS) if counts[slot] != 1)
+        asked |= _not_owned_once(state.slots for state in view.nodes)
     return asked
+
+
+def _not_owned_once(owned: Iterable[SlotRanges]) -> set[int]:
+    spans = [span for ranges in owned for span in ranges]
+    if is_partition(spans):
+        return set()
+    counts = Counter(slot for span in spans for slot in each_slot((span,)))
+    return {slot for slot in range(SLOTS) if counts[slot] != 1}
 
 
 def holders_of_strange_keys(view: ClusterView) -> tuple[DeclaredNode, ...]:
@@ -192,12 +199,8 @@ class _Repair:
     # --- slots -------------------------------------------------------------------------------------------------------
 
     def _slots_in_question(self) -> list[int]:
-        counts = [0] * SLOTS
-        for slots in self.repairs.owned.values():
-            for slot in slots:
-                counts[slot] += 1
         marked = {slot for state in self.view.nodes if state.view.usable for slot, _p in self._marks(state)}
-        return sorted({slot for slot in range(SLOTS) if counts[slot] != 1} | marked | set(self.view.slot_keys))
+        return sorted(_not_owned_once(state.slots for state in self.view.owners) | marked | set(self.view.slot_keys))
 
     @staticmethod
     def _marks(state: NodeState) -> tuple[tuple[int, str], ...]:

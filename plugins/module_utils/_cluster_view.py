@@ -23,6 +23,8 @@ SLOTS = 16384
 SlotRange = tuple[int, int]
 SlotRanges = tuple[SlotRange, ...]
 
+ALL_SLOTS: SlotRanges = ((0, SLOTS - 1),)
+
 _OPEN_SLOT = re.compile(r"\[(\d+)-([<>])-([0-9a-zA-Z]+)\]")
 _KEYSPACE = re.compile(r"keys=(\d+)")
 _NAMES_IN_A_SENTENCE = 6
@@ -262,7 +264,28 @@ def describe_node(node: DeclaredNode, role: str, slots: SlotRanges, primary_name
 
 def to_ranges(slots: Iterable[int]) -> SlotRanges:
     """Slots as sorted, disjoint, inclusive ranges."""
-    return _join_ranges((slot, slot) for slot in slots)
+    numbers = sorted(slots)
+    if not numbers:
+        return ()
+    ranges = []
+    first = last = numbers[0]
+    for slot in numbers:
+        if slot > last + 1:
+            ranges.append((first, last))
+            first = slot
+        last = slot
+    ranges.append((first, last))
+    return tuple(ranges)
+
+
+def is_partition(ranges: Iterable[SlotRange]) -> bool:
+    """Whether all slots are there, each of them once."""
+    following = 0
+    for first, last in sorted(ranges):
+        if first != following:
+            return False
+        following = last + 1
+    return following == SLOTS
 
 
 def _join_ranges(ranges: Iterable[SlotRange]) -> SlotRanges:
@@ -568,7 +591,7 @@ class _Merge:
             problems=tuple(self.problems),
             state=state,
             agreed=exists and not disagreements and len(self.usable) == len(self.views),
-            slots_served=len(self._served),
+            slots_served=count_slots(self._served),
             strangers=tuple(self.strangers),
         )
 
@@ -791,9 +814,9 @@ class _Merge:
         return claims
 
     @cached_property
-    def _served(self) -> set[int]:
+    def _served(self) -> SlotRanges:
         serving = [state for state in self.states if state.view.usable and not self._is_failed(state)]
-        return {slot for state in serving for slot in each_slot(state.slots)}
+        return _join_ranges(span for state in serving for span in state.slots)
 
     def _is_failed(self, state: NodeState) -> bool:
         lines = [line for view in self.usable if view.node != state.node for line in [view.line_of(state.node_id)]]
@@ -801,7 +824,18 @@ class _Merge:
         return failed * 2 > len(lines)
 
     def _judge_slots(self) -> None:
+        if not (is_partition(span for state in self.states for span in state.slots) and self._served == ALL_SLOTS):
+            self._judge_claims()
+        for view in self.usable:
+            for slot, peer in view.me.migrating:
+                self._open_slot(view, f"is giving slot {slot} away to {self.name_of(peer)}")
+            for slot, peer in view.me.importing:
+                self._open_slot(view, f"is taking slot {slot} over from {self.name_of(peer)}")
+        self._judge_epochs()
+
+    def _judge_claims(self) -> None:
         claims = self._claims
+        served = set(each_slot(self._served))
         nobody = to_ranges(slot for slot in range(SLOTS) if slot not in claims)
         if nobody:
             self._add(
@@ -812,7 +846,7 @@ class _Merge:
         down: dict[str, list[int]] = {}
         twice: dict[tuple[str, ...], list[int]] = {}
         for slot, owners in claims.items():
-            if slot not in self._served:
+            if slot not in served:
                 down.setdefault(owners[0].node.name, []).append(slot)
             if len(owners) > 1:
                 live = tuple(state.node.name for state in owners if state.view.usable)
@@ -830,12 +864,6 @@ class _Merge:
                 f"The slots {format_ranges(to_ranges(slots))} are claimed by {join_names(names)} at once; "
                 "wait for the cluster to settle it, and if it does not, find out who holds the keys.",
             )
-        for view in self.usable:
-            for slot, peer in view.me.migrating:
-                self._open_slot(view, f"is giving slot {slot} away to {self.name_of(peer)}")
-            for slot, peer in view.me.importing:
-                self._open_slot(view, f"is taking slot {slot} over from {self.name_of(peer)}")
-        self._judge_epochs()
 
     def _open_slot(self, view: NodeView, what: str) -> None:
         self._add(
