@@ -248,16 +248,10 @@ class _Repair:
 
     def _settle_marks(self, slot: int, owner: DeclaredNode, holding: dict[DeclaredNode, int], claimed: bool) -> None:
         heading = self._heading(slot, owner)
-        importing = {
-            state.node
-            for state in self.view.nodes
-            if state.view.usable and any(number == slot for number, _peer in state.view.me.importing)
-        }
-        migrating = {
-            state.node
-            for state in self.view.nodes
-            if state.view.usable and any(number == slot for number, _peer in state.view.me.migrating)
-        }
+        # Valkey tells the marks to the replicas, which nobody may tell anything and which hear of the end themselves.
+        open_on = [state for state in self.view.nodes if state.view.usable and state.role != "replica"]
+        importing = {state.node for state in open_on if any(number == slot for number, _p in state.view.me.importing)}
+        migrating = {state.node for state in open_on if any(number == slot for number, _p in state.view.me.migrating)}
         final = owner
         if owner in migrating and not claimed:
             if heading is not None and (heading in importing or holding.get(heading)):
