@@ -207,11 +207,12 @@ class Cluster:
                 with suppress(DigestError):
                     digest, own_line = read_digest(replies[-1])
                     own_lines.setdefault(digest, {})[node] = own_line
+        shared = {digest: group for digest, group in own_lines.items() if len(group) > 1}
+        texts = self.everywhere(lambda group: _text(self._ask_nodes(next(iter(group)))), list(shared.values()))
         found: dict[DeclaredNode, tuple[MemberLine, ...]] = {}
-        for digest, group in own_lines.items():
-            text = _text(self._ask_nodes(next(iter(group))))
+        for (digest, group), text in zip(shared.items(), texts):
             # What changed in between is asked for node by node.
-            if len(group) > 1 and text and digest_of(text) == digest:
+            if text and digest_of(text) == digest:
                 found.update(_lines_of_group(text, group))
         return found
 
