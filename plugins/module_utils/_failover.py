@@ -315,6 +315,7 @@ class Failover:
 
     def _await_agreement(self, replica: Address) -> None:
         """Wait until all nodes that can be asked say the same about roles, slots and epochs."""
+        announced = False
         while True:
             view = self._view(replica)
             members = [Address(line.host, line.port) for line in rules.others(view)]
@@ -325,6 +326,9 @@ class Failover:
             leads = next(line for line in view if "myself" in line.flags).role == "primary"
             if leads and not different:
                 return
+            if not announced:
+                announced = True
+                self._announce([line for line in view if Address(line.host, line.port) in {*known, replica}])
             if self._is_late():
                 who = join_names(map(str, different)) if different else str(replica)
                 raise FailoverError(
@@ -333,6 +337,25 @@ class Failover:
                     " server only when all agree."
                 )
             self._clock.sleep(_POLL_SECONDS)
+
+    def _announce(self, members: Sequence[MemberLine]) -> None:
+        """Let the old primary speak to every member, as it would by itself only after half a node timeout.
+
+        A node learns of another one's role from that one's own packets alone, and a greeting is one. Only members that
+        answer as such are greeted, so nobody new comes into the cluster.
+        """
+        greetings = [
+            ("CLUSTER", "MEET", line.host, line.port, line.bus_port)
+            if line.bus_port != line.port + 10000
+            else ("CLUSTER", "MEET", line.host, line.port)
+            for line in members
+            if Address(line.host, line.port) != self._address
+        ]
+        try:
+            self._to(self._address).pipeline(greetings)
+        except RedisProblem:
+            # It is asked for its view again at once, and what it suffers from is told then.
+            return
 
     def _try_to_view(self, address: Address) -> tuple[MemberLine, ...] | None:
         try:

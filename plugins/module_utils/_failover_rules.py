@@ -172,13 +172,14 @@ def others(lines: Sequence[MemberLine]) -> list[MemberLine]:
 
 
 def dissenters(views: Mapping[Address, Sequence[MemberLine]], leader: Address) -> list[Address]:
-    """The nodes whose view of roles, slots and epochs differs from the leader's.
+    """The nodes that are still greeting others, or whose view of roles, slots and epochs differs from the leader's.
 
     Only what they say about nodes that have a view is compared: about a dead one they may differ for ever.
     """
     ids = {line.node_id for lines in views.values() for line in lines if "myself" in line.flags}
     opinions = {address: _opinion(lines, ids) for address, lines in views.items()}
-    return [address for address, theirs in opinions.items() if theirs != opinions[leader]]
+    greeting = {address for address, lines in views.items() if any("handshake" in line.flags for line in lines)}
+    return [address for address in views if address in greeting or opinions[address] != opinions[leader]]
 
 
 def _opinion(lines: Sequence[MemberLine], ids: set[str]) -> frozenset[tuple[object, ...]]:

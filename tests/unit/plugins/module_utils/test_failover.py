@@ -43,6 +43,7 @@ class Played:
             "CLUSTER INFO": "cluster_state:ok",
             "CLIENT LIST TYPE master": "",
             "CONFIG GET cluster-node-timeout": ["cluster-node-timeout", "1000"],
+            "CLUSTER MEET 192.0.2.4 6379": "OK",
             **answers,
         }
         self.asked: list[str] = []
@@ -54,8 +55,9 @@ class Played:
         return answer
 
     def pipeline(self, commands: t.Sequence[t.Sequence[str]]) -> list[t.Any]:
-        self.asked += [" ".join(words) for words in commands]
-        answers = [self._answers[" ".join(words)] for words in commands]
+        lines = [" ".join(map(str, words)) for words in commands]
+        self.asked += lines
+        answers = [self._answers[line] for line in lines]
         return [answer() if callable(answer) else answer for answer in answers]
 
     def close(self) -> None:
@@ -186,6 +188,7 @@ def test_nodes_that_never_agree_are_named() -> None:
         "192.0.2.4:6379 has taken over from 192.0.2.1:6379, but after 1 s 192.0.2.1:6379 still did not agree with the"
         " others about roles, slots and epochs. Look into the logs, and go on with the next server only when all agree."
     )
+    assert primary.asked.count("CLUSTER MEET 192.0.2.4 6379") == 1
 
 
 def test_an_old_redis_is_told_of() -> None:
@@ -257,5 +260,7 @@ def test_of_the_dead_everybody_may_think_what_he_likes() -> None:
         (NODES + dead.format("bbbb")).replace("myself,", "").replace(" slave aaaa", " myself,slave aaaa")
     )
     assert rules.dissenters({PRIMARY: here, REPLICA: there}, PRIMARY) == []
+    greeting = parse_cluster_nodes(NODES + "dddd 192.0.2.4:6379@16379 handshake - 0 0 0 connected\n")
+    assert rules.dissenters({PRIMARY: greeting, REPLICA: there}, PRIMARY) == [PRIMARY]
     changed = tuple(replace(line, epoch=9) for line in there)
     assert rules.dissenters({PRIMARY: here, REPLICA: changed}, PRIMARY) == [REPLICA]
