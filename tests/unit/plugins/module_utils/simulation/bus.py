@@ -237,7 +237,8 @@ class Bus:
         self.importing: dict[int, Member] = {}
         self.not_claiming = 0
         self.banned: dict[str, float] = {}
-        self.state_ok = False
+        self._state_ok = False
+        self._stale = False
         self.size = 1
         self.minority_time = -1e12
         self.first_update: float | None = None
@@ -763,11 +764,22 @@ class Bus:
         member.epoch = epoch
         self.update_slots(member, epoch, slots)
 
+    @property
+    def state_ok(self) -> bool:
+        if self._stale:
+            self.update_state()
+        return self._state_ok
+
+    def touch(self) -> None:
+        """Judge the state anew before anybody asks for it."""
+        self._stale = True
+
     def update_state(self) -> None:
+        self._stale = False
         now = self.now
         if self.first_update is None:
             self.first_update = now
-        if self.me.flags & PRIMARY and not self.state_ok and now - self.first_update < _WRITABLE_DELAY_MS:
+        if self.me.flags & PRIMARY and not self._state_ok and now - self.first_update < _WRITABLE_DELAY_MS:
             return
         served = reachable = 0
         self.size = 0
@@ -783,11 +795,11 @@ class Bus:
         if reachable < self.size // 2 + 1:
             ok = False
             self.minority_time = now
-        if ok != self.state_ok:
+        if ok != self._state_ok:
             rejoin = min(max(self.timeout, 500.0), 5000.0)
             if ok and self.me.flags & PRIMARY and now - self.minority_time < rejoin:
                 return
-            self.state_ok = ok
+            self._state_ok = ok
 
     # --- failovers --------------------------------------------------------------------------------------------------
 
@@ -950,7 +962,7 @@ class Bus:
             self.handle_failover()
             if self.server.flag("cluster-allow-replica-migration"):
                 self._consider_migration()
-        if pfail or not self.state_ok:
+        if pfail or self._stale or not self._state_ok:
             self.update_state()
 
     def _reconnect(self, now: float) -> None:

@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_digest import DIGEST_SCRIPT, digest_of
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Address
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches import FETCH_SCRIPT, bulk
@@ -44,6 +46,9 @@ def execute(server: SimServer, words: Sequence[str], client: Any = None) -> Any:
     if server.simulation.is_forbidden(words):
         raise CommandError(f"NOPERM this user has no permissions to run the '{verb.lower()}' command")
     command = _COMMANDS.get(verb)
+    if client is not None and client.queue is not None and verb not in ("EXEC", "DISCARD", "MULTI"):
+        client.queue.append(tuple(words))
+        return "QUEUED"
     if command is None:
         raise CommandError(f"ERR unknown command '{words[0]}', with args beginning with: ")
     return command(server, words, client)
@@ -109,9 +114,16 @@ def _client(server: SimServer, words: Sequence[str], client: Any) -> Any:
         return client.client_id
     if action == "LIST":
         now = server.simulation.now
+        if [word.lower() for word in words[2:]] == ["type", "master"]:
+            peer = f"{server.target[0]}:{server.target[1]}" if server.target else ""
+            return (
+                f"id=2 addr={peer} fd=9 name= age=9 idle=0 flags=M db=0 cmd=set user=default\n"
+                if server.link_up
+                else ""
+            )
         return "".join(
             f"id={one.client_id} addr=127.0.0.1:{40000 + one.client_id} laddr={server.address} fd=8 name={one.name} "
-            f"age={int(now - one.opened)} idle=0 flags=N db=0 sub=0 cmd=client|list user=default\n"
+            f"age={int(now - one.opened)} idle={int(now - one.used)} flags=N db=0 sub=0 cmd={one.last} user=default\n"
             for one in server.clients.values()
         )
     if action == "KILL":
@@ -213,6 +225,32 @@ def _readonly(_server: SimServer, words: Sequence[str], client: Any) -> str:
     return "OK"
 
 
+def _pttl(server: SimServer, words: Sequence[str], client: Any) -> int:
+    _redirection(server, [words[1]], _asked(client), "PTTL", client is not None and client.readonly)
+    return -2 if server.get(words[1]) is None else -1
+
+
+def _multi(_server: SimServer, _words: Sequence[str], client: Any) -> str:
+    client.queue = []
+    return "OK"
+
+
+def _discard(_server: SimServer, _words: Sequence[str], client: Any) -> str:
+    client.queue = None
+    return "OK"
+
+
+def _exec(server: SimServer, _words: Sequence[str], client: Any) -> list[Any]:
+    queue, client.queue = client.queue or [], None
+    replies: list[Any] = []
+    for words in queue:
+        try:
+            replies.append(execute(server, words, client))
+        except CommandError as error:
+            replies.append(ResponseError(str(error)))
+    return replies
+
+
 def _script(server: SimServer, words: Sequence[str], _client: Any) -> Any:
     if words[1].upper() == "LOAD":
         return hashlib.sha1(words[2].encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
@@ -225,6 +263,8 @@ def _eval(server: SimServer, words: Sequence[str], _client: Any) -> Any:
         raise CommandError(f"ERR unknown command `{words[0]}`, with args beginning with: ")
     script = _SCRIPT_OF_SHA.get(words[1], "") if verb.startswith("EVALSHA") else words[1]
     arguments = words[3 + _integer(words[2]) :]
+    if script == "return 1":
+        return 1
     if script == DIGEST_SCRIPT:
         text = server.bus.nodes_text()
         return [digest_of(text), server.bus.describe(server.bus.me)]
@@ -471,7 +511,7 @@ def _setslot(server: SimServer, words: Sequence[str]) -> str:
         raise CommandError("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")
     if server.version.knows_shards:
         _copy_open_slots(server)
-    bus.update_state()
+    bus.touch()
     return "OK"
 
 
@@ -718,6 +758,10 @@ _COMMANDS: dict[str, _Command] = {
     "ASKING": _asking,
     "READONLY": _readonly,
     "READWRITE": _readonly,
+    "PTTL": _pttl,
+    "MULTI": _multi,
+    "DISCARD": _discard,
+    "EXEC": _exec,
     "SCRIPT": _script,
     "EVAL": _eval,
     "EVAL_RO": _eval,

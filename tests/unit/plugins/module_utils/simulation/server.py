@@ -16,6 +16,7 @@ from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simula
     HANDSHAKE,
     PFAIL,
     REPLICA,
+    SLOTS,
     Bus,
     Link,
 )
@@ -115,7 +116,7 @@ def slot_of(key: str) -> int:
     crc = 0
     for byte in hashed.encode(errors="surrogateescape"):
         crc = ((crc << 8) & 0xFFFF) ^ _CRC_TABLE[(crc >> 8) ^ byte]
-    return crc % 16384
+    return crc % SLOTS
 
 
 class SimServer:

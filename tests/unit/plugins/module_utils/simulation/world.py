@@ -14,11 +14,15 @@ import heapq
 import itertools
 import random
 import socket
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 from redis.exceptions import ResponseError
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _slot_batches
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._clock import Clock
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import DeclaredNode
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
@@ -51,6 +55,27 @@ Hook = Callable[[SimServer, tuple[str, ...]], None]
 _COMMAND_SECONDS = 0.0003
 _ATOMIC_MOVE_SECONDS = 0.2
 _SETTLED_SECONDS = 3.0
+
+
+@contextmanager
+def few_slots(number: int, per_window: int = 4) -> Iterator[None]:
+    """Let everything, tested and simulated, live in a world where a cluster has fewer slots than 16384.
+
+    What is done slot by slot is done as often as there are slots, and nothing else about it depends on their number.
+    """
+    with ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("ansible_collections.apiops.tyk_redis.") and hasattr(module, "SLOTS"):
+                stack.enter_context(mock.patch.object(module, "SLOTS", number))
+                if hasattr(module, "ALL_SLOTS"):
+                    pairs = isinstance(module.ALL_SLOTS, tuple)
+                    everything = ((0, number - 1),) if pairs else (1 << number) - 1
+                    stack.enter_context(mock.patch.object(module, "ALL_SLOTS", everything))
+        stack.enter_context(mock.patch.object(_slot_batches, "_SLOTS_PER_WINDOW", per_window))
+        stack.enter_context(mock.patch.object(_slot_batches, "_EMPTY_SLOTS_PER_WINDOW", 4 * per_window))
+        slot_of.cache_clear()
+        yield
+    slot_of.cache_clear()
 
 
 class Killed(BaseException):
@@ -101,6 +126,8 @@ class Simulation:
         self.commands = 0
         # Slots whose keys a server deleted because another one claimed them, and keys that existed nowhere else.
         self.lost_keys: list[str] = []
+        # Commands that nobody should have sent.
+        self.wrongs: list[str] = []
         self._partitions: set[frozenset[Address]] = set()
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = itertools.count()
@@ -319,7 +346,9 @@ class Simulation:
                 self.lost_keys.append(key)
 
     def was_reset(self, server: SimServer) -> None:
-        """Note the keys that a replica is about to delete although nobody else has them."""
+        """Note a reset of a primary with slots, and the keys that a replica is about to delete as the last one."""
+        if server.bus.me.slots:
+            self.wrongs.append(f"{server.address} was reset although it owned slots")
         for keys in server.keys.values():
             for key in keys:
                 if key in self.acknowledged and not self.holders(key):
@@ -436,7 +465,11 @@ class SimConnection(RedisConnection):
         self._life = -1
         self.client_id = 0
         self.name = ""
-        self.opened = simulation.now
+        self.opened = self.used = simulation.now
+        # The command that CLIENT LIST shows.
+        self.last = "NULL"
+        # What waits for EXEC.
+        self.queue: list[tuple[str, ...]] | None = None
         self.asking = False
         self.readonly = False
 
@@ -450,6 +483,7 @@ class SimConnection(RedisConnection):
             self._server.clients.pop(self.client_id, None)
         self._server = None
         self.name = ""
+        self.queue = None
 
     def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         texts = [tuple(_text(word) for word in command) for command in commands]
@@ -466,6 +500,7 @@ class SimConnection(RedisConnection):
         try:
             server = self._reach()
             for number, (words, verb) in enumerate(zip(commands, shown)):
+                self.last, self.used = words[0].lower(), simulation.now
                 try:
                     replies.append(simulation.run_command(server, words, self))
                 except CommandError as error:
@@ -513,6 +548,10 @@ def _text(word: Word) -> str:
 
 def _unpack(command: bytes) -> tuple[str, ...]:
     """The words of a command in the protocol's form."""
+    parts = command.decode(errors="surrogateescape").split("\r\n")
+    if len(parts) == 2 * int(parts[0][1:]) + 2:
+        return tuple(parts[2::2])
+    # A word has a line's end in it.
     end = command.index(b"\r\n")
     words = []
     at = end + 2
