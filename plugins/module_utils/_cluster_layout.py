@@ -24,9 +24,9 @@ import heapq
 import ipaddress
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_shares import shard_weight, shares
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import (
@@ -45,6 +45,10 @@ _BY_COST = sorted(
     ((one, other) for one in (_MOVED, _REPLICA, _OWNER) for other in (_MOVED, _REPLICA, _OWNER)),
     key=lambda pair: (sum(pair), pair),
 )
+
+
+# How many more exchanges are looked at when one has been found that makes something better.
+_PATIENCE = 200
 
 
 @dataclass(frozen=True)
@@ -400,6 +404,10 @@ class _Turns:
 # --- who is with whom ------------------------------------------------------------------------------------------------
 
 
+# Nodes, or places that are free, with their group: by the cost of moving, then by the kind of node (-1: free).
+_ByCost = dict[int, dict[int, list[tuple[Optional[int], int]]]]
+
+
 class _Exchange(NamedTuple):
     """A member of one group and one of another change places; None is a place that is free."""
 
@@ -439,7 +447,14 @@ class _Groups:
         self.radix = (len(nodes) + 1) * (self.size + 1)
         kinds = len(hosts), len(set(self.domain))
         self.least = {size: self._least(size, *kinds) for size in (self.size, self.size + 1)}
+        # Nodes of one host and zone are of one kind.
+        self.kind = [host * len(zones) + zone for host, zone in zip(self.host, self.zone)]
+        self.kinds: list[tuple[int, ...]] = [()] * len(self.members)
         self.wrong = [0] * len(self.members)
+        self.changes = 0
+        self.changed = [0] * len(self.members)
+        self.hopeless: dict[tuple[int, ...], int] = {}
+        self.known: dict[tuple[tuple[int, ...], int, int], int] = {}
 
     @property
     def together(self) -> int:
@@ -545,7 +560,9 @@ class _Groups:
 
     def settle(self) -> None:
         """Exchange members until no exchange makes anything better, and send home whom that does no harm."""
-        self.wrong = [self.judge(group) for group in self.members]
+        self.hopeless.clear()
+        for index in range(len(self.members)):
+            self._judge_anew(index)
         self._improve()
         while self._return_home():
             self._improve()
@@ -557,27 +574,30 @@ class _Groups:
         improved = True
         while improved:
             improved = False
-            hopeless: set[tuple[tuple[int, int], ...]] = set()
             for index in range(len(self.members)):
-                # What was tried for one group need not be tried for another one of the same hosts and zones.
-                while self._excess(index) and self._kinds(index) not in hopeless:
-                    exchange = self._find_exchange(index)
+                while self._excess(index):
+                    # What was tried need not be tried again, even for another group of the same kinds of nodes.
+                    kinds = self.kinds[index]
+                    exchange = self._find_exchange(index, self.hopeless.get(kinds, -1))
                     if exchange is None:
-                        hopeless.add(self._kinds(index))
-                    else:
-                        self._apply(exchange)
-                        improved = True
-
-    def _kinds(self, index: int) -> tuple[tuple[int, int], ...]:
-        return tuple(sorted((self.host[rank], self.zone[rank]) for rank in self.members[index]))
+                        self.hopeless[kinds] = self.changes
+                        break
+                    self._apply(exchange)
+                    improved = True
 
     def _apply(self, exchange: _Exchange) -> None:
         for rank, index in ((exchange.leaving, exchange.there), (exchange.coming, exchange.here)):
             if rank is not None:
                 self.remove(rank)
                 self.add(rank, index)
+        self.changes += 1
         for index in (exchange.here, exchange.there):
-            self.wrong[index] = self.judge(self.members[index])
+            self._judge_anew(index)
+            self.changed[index] = self.changes
+
+    def _judge_anew(self, index: int) -> None:
+        self.wrong[index] = self.judge(self.members[index])
+        self.kinds[index] = tuple(sorted(self.kind[rank] for rank in self.members[index]))
 
     def _cost_of_moving(self, rank: int | None) -> int:
         if rank is None:
@@ -587,79 +607,77 @@ class _Groups:
             return _MOVED
         return _OWNER if self.owners[index] == rank else _REPLICA
 
-    def _find_exchange(self, here: int) -> _Exchange | None:
+    def _find_exchange(self, here: int, since: int) -> _Exchange | None:
         """An exchange that makes two groups better in sum, and this one in any case.
 
         It is the cheapest of those that leave nothing to be improved in both, or the one that improves most.
         """
         best, most = None, 0
-        for exchange in self._promising(here):
+        patience = _PATIENCE
+        for exchange in self._promising(here, since):
             gain = self._gain(exchange)
+            patience -= most > 0
             if gain > most:
                 best, most = exchange, gain
-                if gain == self._excess(here) + self._excess(exchange.there):
-                    break
+            if most == self._excess(here) + self._excess(exchange.there) or not patience:
+                break
         return best
 
     def _gain(self, exchange: _Exchange) -> int:
         here, leaving, there, coming = exchange
-        after = self.judge(_exchanged(self.members[here], leaving, coming))
-        after += self.judge(_exchanged(self.members[there], coming, leaving))
+        after = self._judge_exchanged(here, leaving, coming) + self._judge_exchanged(there, coming, leaving)
         return self.wrong[here] + self.wrong[there] - after
 
-    def _promising(self, here: int) -> Iterator[_Exchange]:
-        """The exchanges that make this group better: first those with groups that are not well either, the cheapest
-        first.
+    def _judge_exchanged(self, index: int, leaving: int | None, coming: int | None) -> int:
+        """What is wrong with a group after an exchange."""
+        leaving_kind = -1 if leaving is None else self.kind[leaving]
+        coming_kind = -1 if coming is None else self.kind[coming]
+        case = self.kinds[index], leaving_kind, coming_kind
+        if case not in self.known:
+            group = self.members[index] - {leaving}
+            self.known[case] = self.judge(group if coming is None else group | {coming})
+        return self.known[case]
+
+    def _promising(self, here: int, since: int) -> Iterator[_Exchange]:
+        """The exchanges with groups that have changed since then which make this group better.
+
+        Those with groups that are not well either come first, and then the cheapest.
         """
         is_small = len(self.members[here]) == self.size
         leavers = self._by_cost([(rank, here) for rank in self.members[here]])
         if is_small and self.bigger_groups:
-            leavers[_MOVED].append((None, here))
-        gets_better = {rank: self._improver(here, rank) for ranks in leavers.values() for rank, _here in ranks}
-        others = [index for index in range(len(self.members)) if index != here]
+            leavers[_MOVED][-1] = [(None, here)]
+        others = [index for index, change in enumerate(self.changed) if index != here and change > since]
         for is_ill in (True, False):
-            comers = self._comers((index for index in others if bool(self._excess(index)) is is_ill), is_small)
+            comers = self._comers([index for index in others if bool(self._excess(index)) is is_ill], is_small)
             for leaver_cost, comer_cost in _BY_COST:
-                for leaver, _here in leavers[leaver_cost]:
-                    helps = gets_better[leaver]
-                    for comer, there in comers[comer_cost]:
-                        if (leaver is not None or len(self.members[there]) > self.size) and helps(comer):
-                            yield _Exchange(here, leaver, there, comer)
+                for leaver in (alike[0][0] for alike in leavers[leaver_cost].values()):
+                    for alike in comers[comer_cost].values():
+                        if self._helps(here, leaver, alike[0][0]):
+                            yield from (
+                                _Exchange(here, leaver, there, comer)
+                                for comer, there in alike
+                                if leaver is not None or len(self.members[there]) > self.size
+                            )
 
-    def _comers(self, indexes: Iterable[int], to_small: bool) -> dict[int, list[tuple[int | None, int]]]:
-        """Who could come from these groups, by the cost of moving; nobody at all may come from one that is small."""
-        groups = list(indexes)
-        comers = self._by_cost([(rank, index) for index in groups for rank in self.members[index]])
-        if not to_small:
-            comers[_MOVED] += [(None, index) for index in groups if len(self.members[index]) == self.size]
+    def _comers(self, indexes: Sequence[int], to_small: bool) -> _ByCost:
+        """Who could come from these groups; from one that is small, nobody may come in exchange for somebody."""
+        comers = self._by_cost([(rank, index) for index in indexes for rank in self.members[index]])
+        small = [index for index in indexes if len(self.members[index]) == self.size]
+        if small and not to_small:
+            comers[_MOVED][-1] = [(None, index) for index in small]
         return comers
 
-    def _by_cost(self, places: Iterable[tuple[int, int]]) -> dict[int, list[tuple[int | None, int]]]:
-        found: dict[int, list[tuple[int | None, int]]] = {_MOVED: [], _REPLICA: [], _OWNER: []}
+    def _by_cost(self, places: Iterable[tuple[int, int]]) -> _ByCost:
+        found: _ByCost = {_MOVED: {}, _REPLICA: {}, _OWNER: {}}
         for rank, index in sorted(places):
-            found[self._cost_of_moving(rank)].append((rank, index))
+            found[self._cost_of_moving(rank)].setdefault(self.kind[rank], []).append((rank, index))
         return found
 
-    def _improver(self, here: int, leaver: int | None) -> Callable[[int | None], bool]:
-        """Tells whether the group gets better when somebody comes in place of that member."""
-        rest = self.members[here] - {leaver}
-        hosts = {self.host[rank] for rank in rest}
-        domains = {self.domain[rank] for rank in rest}
-        excess = self._excess(here)
-        known: dict[tuple[int, int] | None, bool] = {}
-
-        def helps(comer: int | None) -> bool:
-            kind = None
-            if comer is not None:
-                host, domain = self.host[comer], self.domain[comer]
-                # All that are on other hosts and in other zones than the rest are as good as each other.
-                kind = (host if host in hosts else -1, domain if domain in domains else -1)
-            if kind not in known:
-                group = _exchanged(rest, None, comer)
-                known[kind] = self.judge(group) - self.least[len(group)] < excess
-            return known[kind]
-
-        return helps
+    def _helps(self, here: int, leaving: int | None, coming: int | None) -> bool:
+        """Whether the group gets better, compared with what is possible for its size."""
+        size = len(self.members[here]) - (leaving is not None) + (coming is not None)
+        return self._judge_exchanged(here, leaving, coming) - self.least[size] < self._excess(here)
 
     def _return_home(self) -> bool:
         """Send nodes back to the group that they come from, where that makes nothing worse."""
@@ -677,13 +695,6 @@ class _Groups:
                 self._apply(harmless)
                 returned = True
         return returned
-
-
-def _exchanged(group: set[int], leaving: int | None, coming: int | None) -> set[int]:
-    changed = group - {leaving}
-    if coming is not None:
-        changed.add(coming)
-    return changed
 
 
 def _least_pairs(size: int, kinds: int) -> tuple[int, int]:
