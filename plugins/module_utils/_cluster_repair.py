@@ -120,6 +120,8 @@ class _Repair:
         self.bumped: set[DeclaredNode] = set()
 
     def result(self) -> Repairs:
+        if self._refuse_two_clusters():
+            return self.repairs
         lost = self._dead_members()
         for slot in self._slots_in_question():
             if slot not in lost:
@@ -144,6 +146,51 @@ class _Repair:
                 del self.repairs.primary_of[node]
             else:
                 self.repairs.primary_of[node] = top
+
+    def _islands(self) -> list[list[NodeState]]:
+        """The nodes in groups that know each other directly or by others."""
+        islands: list[tuple[set[str], list[NodeState]]] = []
+        for state in self.view.nodes:
+            if not state.view.usable:
+                continue
+            known = {line.node_id for line in state.view.lines if "handshake" not in line.flags}
+            members = [state]
+            apart = []
+            for ids, others in islands:
+                if ids & known:
+                    known |= ids
+                    members = [*others, *members]
+                else:
+                    apart.append((ids, others))
+            islands = [*apart, (known, members)]
+        return [members for _known, members in islands]
+
+    def _refuse_two_clusters(self) -> bool:
+        """Groups that do not know each other, claim the same slots and both hold keys have lives of their own."""
+        rivals: list[tuple[list[NodeState], set[int]]] = []
+        for members in self._islands():
+            keys = sum(state.view.keys for state in members if state.role != "replica")
+            claims = {slot for state in members for slot in each_slot(state.slots)}
+            if keys and claims:
+                rivals.append((members, claims))
+        found = [
+            (one, other)
+            for position, (one, claims) in enumerate(rivals)
+            for other, other_claims in rivals[position + 1 :]
+            if claims & other_claims
+        ]
+        for one, other in found:
+            sides = [
+                f"{join_names(state.node.name for state in members)} with "
+                f"{plural(sum(state.view.keys for state in members if state.role != 'replica'), 'key')}"
+                for members in (one, other)
+            ]
+            self.repairs.refusals.append(
+                f"{sides[0]}, and {sides[1]}, do not know each other and claim the same slots: these are two clusters, "
+                "and they are not merged. Declare one of them only; or save the data of one side, empty it yourself "
+                "(CLUSTER RESET HARD on each node), and run again."
+            )
+        return bool(found)
 
     def _dead_members(self) -> set[int]:
         """Let go of members that are gone. Returns the slots about which nothing may be decided."""

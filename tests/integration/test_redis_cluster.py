@@ -198,6 +198,7 @@ def test_refusals_name_every_reason_and_touch_nothing(servers: Servers, run_modu
     cluster[1].call("CONFIG", "SET", "cluster-require-full-coverage", "no")
     wait_until(lambda: "cluster_state:ok" in str(cluster[1].call("CLUSTER", "INFO")))
     cluster[1].call("SET", "key", "precious")
+    cluster[1].call("CLUSTER", "DELSLOTS", int(str(cluster[1].call("CLUSTER", "KEYSLOT", "key"))))
     dead = servers.start_server()
     dead.kill()
     everyone = [*cluster, plain, dead]
@@ -208,9 +209,9 @@ def test_refusals_name_every_reason_and_touch_nothing(servers: Servers, run_modu
     reasons = "\n".join(result["reasons"])
     assert f"redis-5 ({plain.address}) does not run in cluster mode; set cluster-enabled yes there" in reasons
     assert f"redis-6: {dead.address} refused the connection; start Redis there" in reasons
-    assert f"redis-2 ({cluster[1].address}) holds 1 key; only nodes without data are formed into a cluster" in reasons
+    assert f"redis-2 ({cluster[1].address}) holds 1 key; only nodes without data become members" in reasons
     assert told(cluster) == before
-    assert cluster[1].call("GET", "key") == "precious"
+    assert cluster[1].call("DBSIZE") == 1
 
     few = run_module("redis_cluster", nodes=nodes_of(cluster), replicas_per_primary=1)
     assert "4 nodes with 1 replica per primary make 2 primaries, but a cluster needs 3" in few["reasons"][0]
@@ -273,7 +274,7 @@ def test_failover_is_as_described_and_a_dead_node_is_not(servers: Servers, run_m
     before = told_at_rest(alive)
     refused = run_module("redis_cluster", node_timeout=2000, **options)
     assert refused["failed"] is True
-    assert refused["reasons"] == info["problems"]
+    assert refused["reasons"] == info["problems"][:1]
     assert told(alive) == before
 
     by_name[victim].start_again()

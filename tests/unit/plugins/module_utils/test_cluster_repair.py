@@ -59,6 +59,8 @@ class Picture:
     keys: Mapping[int, Mapping[DeclaredNode, int]] = field(default_factory=dict)
     strangers: tuple[MemberLine, ...] = ()
     missing: tuple[DeclaredNode, ...] = ()
+    # Who knows whom, when that is not everybody.
+    islands: tuple[frozenset[DeclaredNode], ...] = (frozenset(NODES),)
 
     def view(self) -> ClusterView:
         there = [node for node in NODES if node not in self.missing]
@@ -71,7 +73,10 @@ class Picture:
             product="redis",
             version="7.0.15",
             state="ok",
-            lines=(*(self._line(viewer, node) for node in there), *self.strangers),
+            lines=(
+                *(self._line(viewer, node) for node in there if any({viewer, node} <= i for i in self.islands)),
+                *self.strangers,
+            ),
             keys=sum(counts.get(viewer, 0) for counts in self.keys.values()) or 1,
             link="up" if viewer in self.primary_of else "",
             offset=100,
@@ -216,6 +221,31 @@ def test_two_claims_with_keys_are_two_clusters() -> None:
     ]
 
 
+def test_two_islands_with_keys_that_claim_the_same_slots_are_not_merged() -> None:
+    picture = Picture(
+        slots={**THIRDS, FOUR: ((0, 16383),)},
+        primary_of={FIVE: id_of(TWO), SIX: id_of(THREE)},
+        # Not one slot of which both hold keys.
+        keys={3: {FOUR: 2}, 6000: {TWO: 1}},
+        islands=(frozenset({ONE, TWO, THREE, FIVE, SIX}), frozenset({FOUR})),
+    )
+    repairs = decided(picture)
+    assert steps(repairs) == []
+    assert repairs.refusals == [
+        "redis-4 with 2 keys, and redis-1, redis-2, redis-3, redis-5 and redis-6 with 3 keys, do not know each other "
+        "and claim the same slots: these are two clusters, and they are not merged. Declare one of them only; or save the "
+        "data of one side, empty it yourself (CLUSTER RESET HARD on each node), and run again."
+    ]
+
+
+def test_islands_with_slots_of_their_own_are_parts_of_one_cluster() -> None:
+    picture = Picture(
+        keys={3: {ONE: 2}, 6000: {TWO: 1}}, islands=(frozenset({ONE, FOUR}), frozenset({TWO, THREE, FIVE, SIX}))
+    )
+    repairs = decided(picture)
+    assert (steps(repairs), repairs.refusals) == ([], [])
+
+
 def test_a_primary_without_slots_that_holds_keys_gives_them_to_the_owners() -> None:
     picture = Picture(primary_of={FIVE: id_of(TWO), SIX: id_of(THREE)}, keys={3: {FOUR: 2}, 6000: {FOUR: 1, TWO: 4}})
     assert holders_of_strange_keys(picture.view()) == (FOUR,)
@@ -246,8 +276,8 @@ def test_the_slots_of_a_dead_primary_are_given_up_only_when_named() -> None:
     refused = decided(picture)
     assert steps(refused) == []
     assert refused.refusals == [
-        "The slots 0-5460 are not served: their owner 192.0.2.9:6379 (id 000000000000...) is gone, and no replica of it "
-        "is left; all their keys would be lost. Bring it back with its data; or give them up with allow_data_loss: "
+        "The slots 0-5460 are not served: their owner 192.0.2.9:6379 (id 000000000000...) is gone, and no replica of "
+        "it is left; all their keys would be lost. Bring it back with its data; or give them up with allow_data_loss: "
         '["0-5460"].'
     ]
     assert decided(picture, range(5460)).refusals == refused.refusals
