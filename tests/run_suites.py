@@ -26,7 +26,7 @@ TREE = COLLECTIONS / "ansible_collections" / "apiops" / "tyk_redis"
 ARTEFACT = CACHE / "artefact"
 SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-SCENARIOS = ("default", "debian11", "debian13", "valkey")
+SCENARIOS = ("default", "life", "debian11", "debian13", "valkey")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 # A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
 # paths must be short.
