@@ -32,6 +32,8 @@ from servers import DISTRIBUTION, Servers
 
 FULL = (DISTRIBUTION, "valkey-9.1")
 Describe = Callable[..., Described]
+# What Valkey, or gossip, may put right before the module comes to it.
+HEALING = ("the source was not told of the end",)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,10 @@ def test_repaired_without_losing_a_key(
     # Whoever fails to repair one keeps it.
     life = kept.pop(version, None)
     if life is None:
-        life = Described(servers, run_module, version)
+        # Whoever is forgotten cannot come back for a minute, which Valkey can shorten.
+        extra = ["cluster-blacklist-ttl 8"] if version.startswith("valkey") else []
+        life = Described(servers, run_module, version, node_timeout=2000, extra=extra)
         life.add(6)
-        life.run_module = run_module
         life.apply()
         fill(life.members)
     life.run_module = run_module
@@ -64,7 +67,9 @@ def test_repaired_without_losing_a_key(
     with nullcontext() if breakage in STOPPED else nothing_lost(life, f"repair: {breakage}", unharmed=before):
         check = life.run(check=True)
         applied = life.apply()
-    assert (check.get("changed"), applied["changed"]) == (True, True), applied
+    # Some servers have told each other the end meanwhile.
+    assert (check.get("changed"), applied["changed"]) in [(True, True), (False, False)], applied
+    assert applied["changed"] or breakage in HEALING
     life.assert_done()
     assert_same(before, dump(life.running))
     kept[version] = life
