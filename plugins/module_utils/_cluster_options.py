@@ -100,8 +100,8 @@ def slots_named(texts: Sequence[str]) -> tuple[frozenset[int], list[str]]:
     slots: set[int] = set()
     reasons = []
     for text in texts:
-        first, _dash, last = text.strip().partition("-")
-        last = last or first
+        first, dash, last = text.strip().partition("-")
+        last = last if dash else first
         if not all(bound.isascii() and bound.isdigit() and int(bound) < SLOTS for bound in (first, last)) or (
             int(first) > int(last)
         ):
