@@ -327,10 +327,11 @@ class Simulation:
     def _believed_owner(self, key: str) -> Address | None:
         slot = slot_of(key)
         able = [server for server in self.servers.values() if server.alive and not server.frozen]
-        if not able:
-            return None
-        owner = self.random.choice(able).bus.owner_of(slot)
-        return Address(owner.ip, owner.port) if owner is not None and owner.ip else None
+        for server in self.random.sample(able, len(able)):
+            owner = server.bus.owner_of(slot)
+            if owner is not None and owner.ip:
+                return Address(owner.ip, owner.port)
+        return None
 
     # --- watching ---------------------------------------------------------------------------------------------------
 
