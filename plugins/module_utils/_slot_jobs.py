@@ -10,7 +10,7 @@ that it finds. All of them are watched from one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._clock import Clock
@@ -60,7 +60,7 @@ class _Piece:
     job_id: str = ""
     seen: str = ""
     progress_at: float = 0.0
-    trimming: bool = field(default=False)
+    trimming: bool = False
 
     @property
     def busy(self) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ class JobRunner:
             jobs = [job for job in self._jobs(piece) if job.job_id == piece.job_id]
             held = self._keys_at(piece)
         except RedisProblem as problem:
-            return self._wait_on(piece, piece.seen, waiting, str(problem))
+            return self._wait_on(piece, piece.seen, str(problem))
         if not jobs:
             # The log of a server that was started again, or one that is full.
             self._try_again(piece, waiting, "the migration is not in the server's log any more")
@@ -174,7 +174,7 @@ class JobRunner:
         if job.finished:
             self._try_again(piece, waiting, job.message or f"it ended as {job.state}")
             return True
-        return self._wait_on(piece, f"{job.state} {job.message} {held}", waiting, f"it stayed in the state {job.state}")
+        return self._wait_on(piece, f"{job.state} {job.message} {held}", f"it stayed in the state {job.state}")
 
     def _keys_at(self, piece: _Piece) -> str:
         """What grows while keys arrive."""
@@ -197,7 +197,7 @@ class JobRunner:
         trimming = fields.get("cluster_slot_migration_active_trim_running", "0") != "0"
         return not trimming or self._clock.now() - piece.progress_at > self._limits.timeout
 
-    def _wait_on(self, piece: _Piece, seen: str, waiting: list[_Piece], why: str) -> bool:
+    def _wait_on(self, piece: _Piece, seen: str, why: str) -> bool:
         """False as long as something changes from time to time; then the attempt is over."""
         if seen != piece.seen:
             piece.seen, piece.progress_at = seen, self._clock.now()
@@ -218,12 +218,11 @@ class JobRunner:
             waiting.append(_Piece(piece.move, other, piece.keys - piece.keys // 2, attempts, later))
 
     def _failed(self, piece: _Piece, why: str) -> MoveFailed:
-        move = piece.move
+        move, reason = piece.move, " ".join(why.split()).rstrip(".")
         return MoveFailed(
             "atomic",
             f"{move.source.name} and {move.target.name} could not move {slots_text(each_slot(piece.slots))} by "
-            f"themselves: {why.rstrip('.')}. These slots stay with {move.source.name}; see the logs of both, and run "
-            "again.",
+            f"themselves: {reason}. These slots stay with {move.source.name}; see the logs of both, and run again.",
         )
 
     def _cancel(self, piece: _Piece) -> None:

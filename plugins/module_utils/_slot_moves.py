@@ -72,7 +72,7 @@ _COMMANDS_PER_PIPELINE = 512
 # Where a key's size cannot be asked for, few of them go into one MIGRATE.
 _KEYS_OF_UNKNOWN_SIZE = 10
 # Asking for the size of a key costs much less than moving it.
-_SIZED_PER_MOVED = 8
+_SIZED_PER_MOVED = 3
 # How long a source may freeze in all because its target does: a share of the node timeout, and never longer than this.
 _FREEZE_SECONDS = 5.0
 _FREEZE_SHARE = 3
@@ -709,6 +709,8 @@ class _OrphanMove(_KeyMove):
         # A script cannot read keys of slots that others own.
         self._scripts = False
         for window in windows([slot for slot in slots if counts.get(slot)], counts):
+            # A slot that was being imported when its owner was failed over has no owner there, and is not served.
+            self._expect_ok("lost-source", self._set_slots(self._source, window, "NODE", self._to.node_id))
             # Without this mark a server sends MIGRATE away to the owner.
             self._expect_ok("lost-source", self._set_slots(self._source, window, "IMPORTING", self._to.node_id))
             self._empty(window, self._fetch(window, counts))
