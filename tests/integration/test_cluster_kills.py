@@ -225,7 +225,7 @@ def test_a_node_is_lost_while_a_cluster_is_formed(
 
 @pytest.mark.parametrize("version", FULL)
 def test_the_second_of_two_runs_is_refused(describe: Describe, version: str) -> None:
-    life = describe(version, strings=20000)
+    life = describe(version, strings=20000, node_timeout=2000)
     before = dump(life.members)
     life.add(2)
     first = life.process()
