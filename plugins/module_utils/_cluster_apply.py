@@ -623,6 +623,10 @@ class _Execution:
 
     def _move_orphans(self, step: MoveOrphans) -> None:
         holder, owner = _member(step.holder, self.view), _member(step.owner, self.view)
+        # A node that was importing a slot when its owner was failed over knows no owner of it, and then serves nothing.
+        commands = [("CLUSTER", "SETSLOT", slot, "NODE", owner.node_id) for slot in each_slot(step.slots)]
+        self._cluster.send_all(step.holder, commands)
+        self._cluster.everywhere(self._await_service, (step.holder, step.owner))
         self._mover.move_orphans(holder, owner, step.slots)
 
     # --- members that leave ------------------------------------------------------------------------------------------

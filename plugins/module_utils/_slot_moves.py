@@ -709,8 +709,6 @@ class _OrphanMove(_KeyMove):
         # A script cannot read keys of slots that others own.
         self._scripts = False
         for window in windows([slot for slot in slots if counts.get(slot)], counts):
-            # A slot that was being imported when its owner was failed over has no owner there, and is not served.
-            self._expect_ok("lost-source", self._set_slots(self._source, window, "NODE", self._to.node_id))
             # Without this mark a server sends MIGRATE away to the owner.
             self._expect_ok("lost-source", self._set_slots(self._source, window, "IMPORTING", self._to.node_id))
             self._empty(window, self._fetch(window, counts))

@@ -504,7 +504,8 @@ class Bus:
 
     def _note_header(self, sender: Member, packet: Packet) -> None:
         self.current_epoch = max(self.current_epoch, packet.current_epoch)
-        sender.epoch = max(sender.epoch, packet.config_epoch)
+        if not (packet.primary_id and self.server.version.knows_shards):
+            sender.epoch = max(sender.epoch, packet.config_epoch)
         sender.offset = packet.offset
         if (
             self.mf_end
