@@ -233,7 +233,10 @@ class _Change:
         self.groups.settle()
         self._start_again_where_that_is_better()
         roles = _Roles(self.groups, self.owners, self._preferences())
-        shards = [self._shard(index, roles.primaries[index]) for index in range(len(self.owners))]
+        shards = [
+            self._shard(index, self.groups.members[group], roles.primaries[group])
+            for index, group in enumerate(self._groups_by_shard(roles.primaries))
+        ]
         new = sorted(shards[len(self.kept) :], key=lambda shard: node_key(shard.owner))
         return Target(
             shards=(*shards[: len(self.kept)], *new),
@@ -291,8 +294,19 @@ class _Change:
                     preferences[index, rank] = 1
         return preferences
 
-    def _shard(self, index: int, primary: int) -> TargetShard:
-        group = self.groups.members[index]
+    def _groups_by_shard(self, primaries: Sequence[int]) -> list[int]:
+        """Which group takes which shard's slots: an owner that is a primary elsewhere takes its slots along."""
+        group_led_by = {primary: group for group, primary in enumerate(primaries)}
+        found = {index: group_led_by[owner] for index, owner in enumerate(self.owners) if owner in group_led_by}
+        rest = set(range(len(primaries))) - set(found.values())
+        for index in range(len(primaries)):
+            if index not in found and index in rest:
+                found[index] = index
+                rest.remove(index)
+        found.update(zip((index for index in range(len(primaries)) if index not in found), sorted(rest)))
+        return [found[index] for index in range(len(primaries))]
+
+    def _shard(self, index: int, group: set[int], primary: int) -> TargetShard:
         is_new = index >= len(self.kept)
         owner = primary
         if is_new and primary not in self.free:
