@@ -488,3 +488,9 @@ def test_existing_shards_are_kept_as_far_apart_as_new_ones() -> None:
         random.shuffle(nodes)
         current = [Current(nodes[index], tuple(nodes[index + 15 :: 15]), 1) for index in range(15)]
         assert shared_hosts(target_layout(current, [], 15).shards) <= shared_hosts(place(nodes, 3))
+
+
+def test_an_owner_that_is_to_lead_another_shard_takes_its_slots_along() -> None:
+    """Otherwise it could only take over there after it has handed over here, and copied the other data."""
+    target = shards_of("a3 b1 b6", "c2 a1 d8 a8", free="d4", zones="zzyx").target
+    assert [(shard.owner.name, shard.primary.name) for shard in target.shards] == [("a3", "d8"), ("c2", "c2")]
