@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
-from breakage import BREAKAGES
+from breakage import BREAKAGES, HEALING, settings_of
 from life import (
     SLOTS,
     Described,
@@ -114,15 +114,20 @@ OPERATIONS: dict[str, tuple[Change, ...]] = {
 }
 
 
-def at_each_step(life: Described, changes: Sequence[Change], disturb: Callable[[int, int], None]) -> None:
-    """Make the changes again and again, each time disturbed at another step, until there is no further step."""
+def at_each_step(
+    life: Described, changes: Sequence[Change], disturb: Callable[[int, int], None], heals: bool = False
+) -> None:
+    """Make the changes again and again, each time disturbed at another step, until there is no further step.
+
+    What heals may be whole before there is anything to disturb.
+    """
     before = dump(life.members)
     for number in itertools.count():
         further = False
         for change in changes:
             change(life)
             check = life.run(check=True)
-            assert check.get("changed") is True, check
+            assert check.get("changed") is True or heals, check
             steps = moments(check["plan"])
             if number < len(steps):
                 further = True
@@ -163,9 +168,10 @@ def test_a_killed_run(describe: Describe, operation: str, version: str) -> None:
 
 @pytest.mark.parametrize(("breakage", "version"), cases([*BREAKAGES]))
 def test_a_killed_repair(describe: Describe, breakage: str, version: str) -> None:
-    life = describe(version, node_timeout=2000)
+    life = describe(version, node_timeout=2000, extra=settings_of(version))
     chance = random.Random(3)
-    at_each_step(life, [BREAKAGES[breakage]], lambda _number, step: run_and_kill(life, step, chance))
+    heals = breakage in HEALING
+    at_each_step(life, [BREAKAGES[breakage]], lambda _number, step: run_and_kill(life, step, chance), heals)
 
 
 # --- a server that dies or hangs -------------------------------------------------------------------------------------

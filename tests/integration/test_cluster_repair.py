@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
-from breakage import BREAKAGES, SLOT, STOPPED, half_moved, pair
+from breakage import BREAKAGES, HEALING, SLOT, STOPPED, half_moved, pair, settings_of
 from life import (
     SLOTS,
     Described,
@@ -32,8 +32,6 @@ from servers import DISTRIBUTION, Servers
 
 FULL = (DISTRIBUTION, "valkey-9.1")
 Describe = Callable[..., Described]
-# What Valkey, or gossip, may put right before the module comes to it.
-HEALING = ("the source was not told of the end",)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +53,7 @@ def test_repaired_without_losing_a_key(
     # Whoever fails to repair one keeps it.
     life = kept.pop(version, None)
     if life is None:
-        # Whoever is forgotten cannot come back for a minute, which Valkey can shorten.
-        extra = ["cluster-blacklist-ttl 8"] if version.startswith("valkey") else []
-        life = Described(servers, run_module, version, node_timeout=2000, extra=extra)
+        life = Described(servers, run_module, version, node_timeout=2000, extra=settings_of(version))
         life.add(6)
         life.apply()
         fill(life.members)
