@@ -28,6 +28,7 @@ ALL_SLOTS: SlotRanges = ((0, SLOTS - 1),)
 _OPEN_SLOT = re.compile(r"\[(\d+)-([<>])-([0-9a-zA-Z]+)\]")
 _KEYSPACE = re.compile(r"keys=(\d+)")
 _NAMES_IN_A_SENTENCE = 6
+_HEALTHY_FLAGS = frozenset({"master", "primary", "slave", "replica", "nofailover"})
 
 
 class ViewError(ValueError):
@@ -122,6 +123,10 @@ class NodeView:
     @cached_property
     def _by_id(self) -> dict[str, MemberLine]:
         return {line.node_id: line for line in self.lines}
+
+    def missing_of(self, node_ids: Iterable[str]) -> list[str]:
+        """Those of the ids that this node does not know."""
+        return [node_id for node_id in node_ids if node_id not in self._by_id]
 
     def line_of(self, node_id: str) -> MemberLine | None:
         return self._by_id.get(node_id)
@@ -520,6 +525,8 @@ class _Merge:
         for view in self.usable:
             self.by_id.setdefault(view.me.node_id, view.node)
             self.id_of[view.node] = view.me.node_id
+        if len(self.usable) == len(self.views):
+            return
         by_address = {(view.node.address.host, view.node.address.port): view.node for view in self.views}
         for view in self.usable:
             for line in view.lines:
@@ -646,8 +653,7 @@ class _Merge:
     def _judge_members(self) -> None:
         self._judge_unknown_members()
         for view in self.usable:
-            known = {line.node_id for line in view.lines}
-            missing = [n.name for i, n in self.by_id.items() if i not in known]
+            missing = [self.by_id[node_id].name for node_id in view.missing_of(self.by_id)]
             if view.alone and len(missing) == len(self.by_id) - 1 and missing:
                 self._add("membership", f"{view.node.name} knows no other node.")
             elif missing:
@@ -718,17 +724,26 @@ class _Merge:
         """Compare what each node says about each other one with that one's own word."""
         for node_id, node in self.by_id.items():
             subject = self.view_of.get(node_id)
-            lines = [
-                (view.node.name, line)
-                for view in self.usable
-                if view is not subject
-                for line in [view.line_of(node_id)]
-                if line is not None
-            ]
+            lines = self._remarkable_lines(node_id, subject)
             self._judge_flags(node, subject, lines)
             if subject is not None:
                 self._judge_word_against_word(subject, lines)
                 self._judge_address(subject, lines)
+
+    def _remarkable_lines(self, node_id: str, subject: NodeView | None) -> list[tuple[str, MemberLine]]:
+        """What the others say about a node, without what is just as it should be: of many nodes that is nearly all."""
+        remarkable: list[tuple[str, MemberLine]] = []
+        # Views that were rebuilt from one another share their lines.
+        fine: MemberLine | None = None
+        for view in self.usable:
+            line = view.line_of(node_id)
+            if line is None or line is fine or view is subject:
+                continue
+            if subject is not None and _as_it_says(line, subject):
+                fine = line
+            else:
+                remarkable.append((view.node.name, line))
+        return remarkable
 
     def _judge_flags(
         self, node: DeclaredNode, subject: NodeView | None, lines: Sequence[tuple[str, MemberLine]]
@@ -818,10 +833,16 @@ class _Merge:
         serving = [state for state in self.states if state.view.usable and not self._is_failed(state)]
         return _join_ranges(span for state in serving for span in state.slots)
 
+    @cached_property
+    def _failed_by(self) -> Counter[str]:
+        """How many nodes have marked each one as failed."""
+        return Counter(line.node_id for view in self.usable for line in view.lines if "fail" in line.flags)
+
     def _is_failed(self, state: NodeState) -> bool:
-        lines = [line for view in self.usable if view.node != state.node for line in [view.line_of(state.node_id)]]
-        failed = sum(line is not None and line.failed for line in lines)
-        return failed * 2 > len(lines)
+        if not self._failed_by[state.node_id]:
+            return False
+        knowing = sum(view.node != state.node and view.line_of(state.node_id) is not None for view in self.usable)
+        return self._failed_by[state.node_id] * 2 > knowing
 
     def _judge_slots(self) -> None:
         if not (is_partition(span for state in self.states for span in state.slots) and self._served == ALL_SLOTS):
@@ -966,6 +987,17 @@ class _Merge:
                 f"{join_names(names)} {_verb(names, 'refuses', 'refuse')} commands because "
                 f"{_verb(names, 'it considers', 'they consider')} the cluster down (cluster_state:fail).",
             )
+
+
+def _as_it_says(line: MemberLine, subject: NodeView) -> bool:
+    """Whether a node sees another one linked, in good health, at its address, and in the role that it claims."""
+    me = subject.me
+    return (
+        line.connected
+        and line.flags <= _HEALTHY_FLAGS
+        and (line.role, line.primary_id, line.slots) == (me.role, me.primary_id, me.slots)
+        and (line.host, line.port) == (subject.node.address.host, subject.node.address.port)
+    )
 
 
 def fits_apart(domains: Sequence[str], groups: int) -> bool:
