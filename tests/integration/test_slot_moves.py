@@ -16,13 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
-from servers import DISTRIBUTION, VERSIONS, Server, Servers
+from servers import DISTRIBUTION, VERSIONS, Server, Servers, ServerTls
+from test_redis_connections import Authority
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils import _slot_moves
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._clock import Clock
@@ -33,7 +35,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     parse_cluster_nodes,
     to_ranges,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisConnection
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisConnection, Tls
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches import (
     KEYS,
     MIGRATESLOTS,
@@ -270,6 +272,17 @@ def test_a_source_that_is_not_let_in_says_so_without_the_password(servers: Serve
     target.call("ACL", "SETUSER", "mover", "+@all")
     cluster.mover().move([Move(cluster.member(0), cluster.member(1), ((5474, 5474),))])
     assert target.call("GET", "user") == "x"
+
+
+def test_keys_move_over_tls(servers: Servers, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    tls, trusted = ServerTls(authority.file, *authority.issue("server")), Tls(ca_file=authority.file)
+    cluster = shards(servers, tls=tls, client_tls=trusted, password="s3cret")
+    cluster.fill(200)
+    before = cluster.dump()
+    cluster.mover().move([cluster.half(0, 1)])
+    assert cluster.dump() == before
+    cluster.judge()
 
 
 RUN = """
