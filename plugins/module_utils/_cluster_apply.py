@@ -60,6 +60,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     ClusterView,
     DeclaredNode,
     MemberLine,
+    NodeState,
     NodeView,
     SlotRanges,
     Stranger,
@@ -96,6 +97,8 @@ _QUESTIONS = (("INFO",), ("CLUSTER", "INFO"))
 _NODES = ("CLUSTER", "NODES")
 # From so many nodes on it pays to ask for digests first.
 _MANY = 16
+# CLUSTER FORGET bans a member for 60 s (CLUSTER_BLACKLIST_TTL in the source of the servers), and some time to meet it.
+_BAN_SECONDS = 75.0
 # Why a move may stop without its cause being there to stay.
 _PASSING = frozenset({"lost-source", "lost-target", "no-progress", "atomic"})
 # How often a run makes a new plan because what it met was not what it had planned for.
@@ -155,16 +158,14 @@ class Cluster:
 
     def observe(self) -> ClusterView:
         """Ask every node at once. Only reads are sent."""
-        views = [
-            view
-            for view in self._views()
-            # To the others it is a member that is not declared, and gone if they say so.
-            if not (view.node.leaving and view.error)
-        ]
-        view = merge(views, self._replicas_per_primary)
+        answers = self._views()
+        # To the others it is a member that is not declared, and gone if they say so.
+        unwanted = [view.node.address for view in answers if view.node.leaving and view.error]
+        views = [view for view in answers if not (view.node.leaving and view.error)]
+        view = merge(views, self._replicas_per_primary, unwanted=unwanted)
         if view.strangers:
             alive = dict(zip((s.node_id for s in view.strangers), self.everywhere(self._answers, view.strangers)))
-            view = merge(views, self._replicas_per_primary, alive)
+            view = merge(views, self._replicas_per_primary, alive, unwanted)
         return self._with_slot_keys(view)
 
     def observe_settled(self, seconds: float) -> ClusterView:
@@ -495,7 +496,7 @@ class _Execution:
             self._cluster.everywhere(for_each[kind], steps)
             return
         for_all: dict[type[Step], Callable[[Any], None]] = {
-            AwaitMembers: lambda _steps: self._await_members(),
+            AwaitMembers: self._await_members,
             AwaitAgreement: lambda _steps: self._await_agreement(),
             AwaitSync: self._await_sync,
             MoveSlots: self._move_slots,
@@ -608,7 +609,19 @@ class _Execution:
         self._cluster.everywhere(
             self._await_service, list(dict.fromkeys(node for step in steps for node in (step.source, step.target)))
         )
+        self._await_epochs()
         self._mover.move([as_move(step, self.view) for step in steps])
+
+    def _await_epochs(self) -> None:
+        """A source that gets a new epoch in mid-move takes back what it has given, and the target deletes the keys."""
+        for left in self._cluster.clock.polls(self._timeout):
+            if _epochs_are_settled([state.view for state in self._cluster.observe().nodes if state.view.usable]):
+                return
+            if not left:
+                raise _Surprise(
+                    f"After {self._timeout:g} s the primaries still do not have config epochs of their own that all "
+                    "nodes know, so no slots can move."
+                )
 
     def _await_service(self, node: DeclaredNode) -> None:
         """A primary that has just started or joined takes no keys for a while, because it waits for news first."""
@@ -682,9 +695,10 @@ class _Execution:
 
     # --- waits -------------------------------------------------------------------------------------------------------
 
-    def _await_members(self) -> None:
+    def _await_members(self, steps: Sequence[AwaitMembers]) -> None:
         met = self._cluster.clock.now()
-        for left in self._cluster.clock.polls(self._timeout):
+        seconds = max(self._timeout, _BAN_SECONDS if any(step.banned for step in steps) else 0)
+        for left in self._cluster.clock.polls(seconds):
             self.view = self._cluster.observe()
             strangers = list(_strangers(self.view))
             if not strangers and all(state.view.usable for state in self.view.nodes):
@@ -746,6 +760,23 @@ class _Execution:
                 )
 
 
+def _epochs_are_settled(views: Sequence[NodeView]) -> bool:
+    """Whether every owner of slots has an epoch that no other primary has, and that all nodes know."""
+    for owner in views:
+        me = owner.me
+        if me.role != "primary" or not me.slots:
+            continue
+        for rival in views:
+            line = owner.line_of(rival.me.node_id)
+            if rival is owner or rival.me.role != "primary" or line is None or not line.connected:
+                continue
+            if rival.me.epoch == line.epoch == me.epoch:
+                return False
+        if any(line.epoch != me.epoch for line in (view.line_of(me.node_id) for view in views) if line is not None):
+            return False
+    return True
+
+
 def as_move(step: MoveSlots, view: ClusterView) -> Move:
     """A planned move with what the mover must know about both ends."""
     return Move(_member(step.source, view), _member(step.target, view), step.slots, step.method)
@@ -762,12 +793,17 @@ def _member(node: DeclaredNode, view: ClusterView) -> Member:
 def _strangers(view: ClusterView) -> Iterable[tuple[DeclaredNode, DeclaredNode, bool]]:
     """Pairs (viewer, subject) without a working link, and whether the viewer at least knows the subject."""
     for viewer in view.nodes:
-        if not viewer.view.usable:
+        if not viewer.view.usable or _has_nothing_left(viewer):
             continue
         for subject in view.nodes:
-            if subject is viewer:
+            if subject is viewer or _has_nothing_left(subject):
                 continue
             line = viewer.view.line_of(subject.node_id) if subject.node_id else None
             known = line is not None and "handshake" not in line.flags
             if line is None or not known or not line.connected:
                 yield viewer.node, subject.node, known
+
+
+def _has_nothing_left(state: NodeState) -> bool:
+    """Whether it does not matter any more who knows the node."""
+    return state.node.leaving and not state.slots

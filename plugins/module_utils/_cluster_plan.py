@@ -206,7 +206,11 @@ def is_settling(view: ClusterView) -> bool:
     kinds = {problem.kind for problem in view.errors}
     if "departing" in kinds or _may_be_succeeded(view):
         return True
-    return bool(kinds & _SETTLING) and kinds <= _SETTLING | _CONSEQUENCES
+    consequences = _CONSEQUENCES
+    if not view.strangers and all(state.view.usable for state in view.nodes):
+        # There is nobody left who could come and serve them.
+        consequences -= {"uncovered"}
+    return bool(kinds & _SETTLING) and kinds <= _SETTLING | consequences
 
 
 def _may_be_succeeded(view: ClusterView) -> bool:
@@ -281,6 +285,14 @@ class _Converging:
         self.staying = [state.node for state in view.nodes if not state.node.leaving]
         self.repairs: Repairs = repair(view, desired.loss)
         self.owned = self.repairs.owned
+        # They still believe to be members, and meeting them again would make them so.
+        self.forgotten = {
+            state.node
+            for state in view.nodes
+            if state.node.leaving
+            and not self.owned.get(state.node)
+            and not any(_knows(self.state_of, node, state.node) for node in self.staying)
+        }
         self.steps: list[Step] = []
 
     def plan(self, warnings: Sequence[str]) -> Plan:
@@ -291,6 +303,7 @@ class _Converging:
             raise PlanRefused(refusals)
         target = self._target()
         self.steps += self.repairs.before
+        self._remove(self.forgotten)
         self._join()
         self.steps += self.repairs.after
         self._settle_epochs()
@@ -299,7 +312,8 @@ class _Converging:
         slots = self._share_out(target)
         self._release(target)
         self._hand_over(target)
-        self._remove()
+        self._remove({state.node for state in self.view.nodes if state.node.leaving} - self.forgotten)
+        self.steps += self.repairs.forget_later
         steps = self.steps
         if steps or not self.view.healthy:
             steps = [*steps, AwaitAgreement()]
@@ -327,32 +341,37 @@ class _Converging:
     # --- joining -----------------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        nodes = sorted((state.node for state in self.view.nodes), key=node_key)
-        missing = [
-            (viewer, subject)
+        if self.view.agreed:
+            return
+        nodes = sorted((state.node for state in self.view.nodes if state.node not in self.forgotten), key=node_key)
+        missing = {
+            (viewer, subject): None
             for viewer in nodes
             for subject in nodes
             if viewer != subject and not _knows(self.state_of, viewer, subject)
-        ]
+        }
         moved = [pair for pair in self._moved_addresses() if pair not in missing]
         if not missing and not moved:
             return
         meetings: dict[DeclaredNode, list[DeclaredNode]] = {}
+        banned = False
         alone = {node for node in nodes if self.state_of[node].view.alone}
         for viewer, subject in missing:
             # A newcomer meets a few, and the gossip does the rest; a gap between members is closed where it is.
             if viewer not in alone and subject not in alone:
                 meetings.setdefault(viewer, []).append(subject)
+                banned = True
         members = [node for node in nodes if node not in alone]
         for index, node in enumerate(sorted(alone, key=node_key)):
             peers = [members[(index + step) % len(members)] for step in range(min(3, len(members)))]
-            meetings.setdefault(node, []).extend(peers)
+            if peers:
+                meetings.setdefault(node, []).extend(peers)
         if not members:
             self.steps += _introductions(nodes, self.state_of)
         for viewer, subject in moved:
             meetings.setdefault(viewer, []).append(subject)
         self.steps += [Introduce(node, tuple(peers)) for node, peers in meetings.items()]
-        self.steps.append(AwaitMembers(len(nodes)))
+        self.steps.append(AwaitMembers(len(nodes), banned))
 
     def _moved_addresses(self) -> list[tuple[DeclaredNode, DeclaredNode]]:
         """Who still knows whom at an old address."""
@@ -361,6 +380,8 @@ class _Converging:
             for subject in self.view.nodes:
                 line = viewer.view.line_of(subject.node_id) if viewer is not subject and subject.node_id else None
                 address = subject.node.address
+                if self.forgotten & {viewer.node, subject.node}:
+                    continue
                 if line is not None and line.host and (line.host, line.port) != (address.host, address.port):
                     pairs.append((viewer.node, subject.node))
         return pairs
@@ -461,11 +482,8 @@ class _Converging:
         for batch in _rounds(moving, follows):
             self._replicate(batch)
 
-    def _remove(self) -> None:
-        gone = [state for state in self.view.nodes if state.node.leaving]
-        self.steps += [Remove(state.node, state.node_id) for state in gone]
-        for forget in self.repairs.forget_later:
-            self.steps.append(forget)
+    def _remove(self, nodes: Iterable[DeclaredNode]) -> None:
+        self.steps += [Remove(node, self.state_of[node].node_id) for node in sorted(nodes, key=node_key)]
 
     # --- slots -------------------------------------------------------------------------------------------------------
 

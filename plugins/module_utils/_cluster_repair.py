@@ -331,18 +331,16 @@ class _Repair:
 
     def _give_unowned(self) -> None:
         """Slots without owner and without keys go to those who own least."""
-        if not self.repairs.owned:
+        staying = [node for node in self.repairs.owned if not node.leaving]
+        if not staying:
+            # Nobody who stays owns anything, as when a creation died: any node may begin.
+            staying = [s.node for s in self.view.nodes if s.view.usable and s.role != "replica" and not s.node.leaving]
+        if not staying:
             return
         for first, last in to_ranges(self.unowned):
-            node = min(
-                (node for node in self.repairs.owned if not node.leaving),
-                key=lambda n: (len(self.repairs.owned[n]), n.name),
-                default=None,
-            )
-            if node is None:
-                return
+            node = min(staying, key=lambda n: (len(self.repairs.owned.get(n, ())), n.name))
             self.claimed.setdefault(node, []).extend(range(first, last + 1))
-            self.repairs.owned[node].update(range(first, last + 1))
+            self.repairs.owned.setdefault(node, set()).update(range(first, last + 1))
 
     # --- the outcome -------------------------------------------------------------------------------------------------
 

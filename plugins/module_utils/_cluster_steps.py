@@ -195,9 +195,10 @@ class Introduce(Step):
 
 @dataclass(frozen=True)
 class AwaitMembers(Step):
-    """Wait for the gossip."""
+    """Wait for the gossip. Members that had been forgotten are banned for a minute, and must be met again after it."""
 
     count: int
+    banned: bool = False
 
     @property
     def sentence(self) -> str:

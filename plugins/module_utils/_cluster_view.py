@@ -136,8 +136,9 @@ class NodeView:
 class Stranger:
     """A member that is not declared, as those who know it see it.
 
-    `failed` is what most of them say; `alias_of` is the declared node that now answers at its address under another id.
-    `alive` is what its own address answered: None as long as nobody has asked.
+    `failed` is what most of them say, and `suspected` what all of them say at least. `alias_of` is the declared node
+    that now answers at its address under another id. `alive` is what its own address answered: None as long as nobody
+    has asked. `unwanted` members are named among those to remove.
     """
 
     node_id: str
@@ -149,6 +150,8 @@ class Stranger:
     failed: bool
     alias_of: DeclaredNode | None
     alive: bool | None = None
+    suspected: bool = False
+    unwanted: bool = False
 
     @property
     def title(self) -> str:
@@ -157,8 +160,14 @@ class Stranger:
 
     @property
     def gone(self) -> bool:
-        """Whether it is certain that nobody lives under this id any more."""
-        return self.alias_of is not None or (self.failed and not self.alive)
+        """Whether it is certain that nobody lives under this id any more.
+
+        Where no majority is left, nobody is ever marked as failed. Then it counts what the user says, or that it owns
+        nothing.
+        """
+        if self.alias_of is not None or (self.failed and not self.alive):
+            return True
+        return self.alive is False and self.suspected and (self.unwanted or not self.slots)
 
 
 @dataclass(frozen=True)
@@ -460,13 +469,17 @@ def version_tuple(version: str) -> tuple[int, ...]:
 
 
 def merge(
-    views: Sequence[NodeView], replicas_per_primary: int | None = None, alive: Mapping[str, bool] | None = None
+    views: Sequence[NodeView],
+    replicas_per_primary: int | None = None,
+    alive: Mapping[str, bool] | None = None,
+    unwanted: Iterable[Address] = (),
 ) -> ClusterView:
     """Merge every declared node's view. With a number of replicas, the roles are judged by it too.
 
-    Leaving nodes that have left already are left out. `alive` tells what strangers' addresses answered, by id.
+    Leaving nodes that have left already are left out. `alive` tells what strangers' addresses answered, by id;
+    `unwanted` are the addresses of those that are to leave and do not answer.
     """
-    return _Merge(_without_departed(views), replicas_per_primary, alive or {}).result()
+    return _Merge(_without_departed(views), replicas_per_primary, alive or {}, frozenset(unwanted)).result()
 
 
 def _without_departed(views: Sequence[NodeView]) -> list[NodeView]:
@@ -506,8 +519,15 @@ def _verb(names: Sequence[str], singular: str, plural: str) -> str:
 class _Merge:
     """The working state of one merge."""
 
-    def __init__(self, views: Sequence[NodeView], replicas_per_primary: int | None, alive: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        views: Sequence[NodeView],
+        replicas_per_primary: int | None,
+        alive: Mapping[str, bool],
+        unwanted: frozenset[Address],
+    ) -> None:
         self.views = views
+        self.unwanted = unwanted
         self.alive = alive
         self.strangers: list[Stranger] = []
         self.usable = [view for view in views if view.usable]
@@ -692,7 +712,7 @@ class _Merge:
                 )
             elif handshake:
                 self._add("handshake", f"{viewers} {know} a newcomer that is not declared: {line.endpoint}.")
-            elif stranger.failed or stranger.alive is not False:
+            elif stranger.gone or stranger.alive is not False:
                 what = ", ".join(sorted(line.flags)) + (f", slots {format_ranges(line.slots)}" if line.slots else "")
                 self._add(
                     "unknown-member",
@@ -703,7 +723,8 @@ class _Merge:
                 self._add(
                     "departing",
                     f"{viewers} {know} a member that is not declared and does not answer: {line.endpoint}, id "
-                    f"{line.node_id}; most nodes have not marked it as failed yet.",
+                    f"{line.node_id}; most nodes have not marked it as failed yet. If they cannot, because too few "
+                    "primaries are left to vote, name it among the nodes to remove.",
                 )
 
     def _stranger(self, seen: Sequence[tuple[NodeView, MemberLine]], declared: DeclaredNode | None) -> Stranger:
@@ -718,6 +739,8 @@ class _Merge:
             failed=sum(seen_line.failed or "noaddr" in seen_line.flags for _view, seen_line in seen) * 2 > len(seen),
             alias_of=declared,
             alive=self.alive.get(line.node_id),
+            suspected=all(seen_line.flags & {"fail", "fail?", "noaddr"} for _view, seen_line in seen),
+            unwanted=(line.host, line.port) in {(address.host, address.port) for address in self.unwanted},
         )
 
     def _judge_opinions(self) -> None:
