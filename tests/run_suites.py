@@ -26,6 +26,8 @@ TREE = COLLECTIONS / "ansible_collections" / "apiops" / "tyk_redis"
 ARTEFACT = CACHE / "artefact"
 SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+# These tests wait for servers most of the time.
+INTEGRATION_WORKERS = str((os.cpu_count() or 1) + 1)
 SCENARIOS = ("default", "life", "debian11", "debian13", "valkey")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 # A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
@@ -134,7 +136,12 @@ def suites() -> Iterator[Suite]:
     )
     yield Suite(
         "integration",
-        [[sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/integration"]],
+        [
+            [
+                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+                *("-n", INTEGRATION_WORKERS, "--dist=worksteal", "--durations=20", "tests/integration"),
+            ]
+        ],
         folder=TREE,
         environment={"PYTHONPATH": str(COLLECTIONS), **in_tree},
         counted=True,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import random
 import shutil
@@ -28,6 +29,18 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
 # Below the ephemeral ports of Linux, with room for the bus port 10000 higher.
 _FIRST_PORT = 11000
 _LAST_PORT = 21000
+
+
+def _ports_of_this_process() -> list[int]:
+    """Those that no other worker of a parallel run starts servers on, in random order."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(_FIRST_PORT + worker, _LAST_PORT, workers)
+    return random.sample(ports, len(ports))
+
+
+# One after the other, so that no server hears from the dead cluster of a test before that had its port.
+_PORTS = itertools.cycle(_ports_of_this_process())
 
 # Where the wheels of PyPI keep their server.
 _IN_WHEELS = {
@@ -186,7 +199,6 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: list[Server] = []
-        self._ports = random.sample(range(_FIRST_PORT, _LAST_PORT), 2000)
 
     def start_server(
         self,
@@ -259,10 +271,7 @@ class Servers:
         return server
 
     def free_port(self, host: str = "127.0.0.1") -> int:
-        while True:
-            port = self._ports.pop()
-            if _is_free(host, port) and _is_free(host, port + 10000):
-                return port
+        return next(port for port in _PORTS if _is_free(host, port) and _is_free(host, port + 10000))
 
     def stop_all(self) -> None:
         for server in self._running:
