@@ -180,6 +180,21 @@ def test_a_whole_life(describe: Describe, version: str) -> None:
         operation(life)
 
 
+@pytest.mark.parametrize("version", FULL)
+def test_one_node_with_all_slots_becomes_a_cluster(servers: Servers, run_module: RunModule, version: str) -> None:
+    life = Described(servers, run_module, version)
+    life.add()
+    (first,) = life.members
+    first.call("CLUSTER", "ADDSLOTS", *range(SLOTS))
+    wait_until(lambda: "cluster_state:ok" in str(first.call("CLUSTER", "INFO")))
+    fill(life.members)
+    life.add(5)
+    with nothing_lost(life, "make a cluster of one node"):
+        life.four_runs()
+    assert len(life.primary_names()) == 3
+    assert max(life.shares()) - min(life.shares()) <= 1
+
+
 # --- where nodes are -------------------------------------------------------------------------------------------------
 
 

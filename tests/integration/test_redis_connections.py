@@ -8,13 +8,15 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import RunModule, declared
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from life import judge, me
+from redis.crc import key_slot
 from servers import Servers, ServerTls
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
@@ -140,7 +142,7 @@ def test_a_missing_client_certificate_is_recognised(servers: Servers, authority:
     assert "give certificate and key" in str(problem)
 
 
-def test_a_cluster_is_formed_over_tls(servers: Servers, run_module: RunModule, authority: Authority) -> None:
+def test_a_cluster_is_formed_and_grows_over_tls(servers: Servers, run_module: RunModule, authority: Authority) -> None:
     cert_file, key_file = authority.issue("server")
     tls = ServerTls(authority.file, cert_file, key_file)
     trusted = Tls(ca_file=authority.file)
@@ -149,9 +151,31 @@ def test_a_cluster_is_formed_over_tls(servers: Servers, run_module: RunModule, a
     refused = run_module("redis_cluster", **options)
     assert refused["failed"] is True
     assert "if this port expects TLS, switch TLS on" in refused["reasons"][0]
-    made = run_module("redis_cluster", tls=True, tls_ca_file=authority.file, node_timeout=15000, **options)
+    options.update(tls=True, tls_ca_file=authority.file, node_timeout=15000)
+    made = run_module("redis_cluster", **options)
     assert made.get("changed") is True, made
     assert made["cluster"]["healthy"] is True
+
+    keys = {f"key:{number}" for number in range(200)}
+    for server in cluster:
+        slots = me(server).slots
+        with server.connection() as connection:
+            for key in keys:
+                if key_slot(key.encode()) in slots:
+                    connection.call("SET", key, f"value of {key}")
+    cluster.append(servers.start_server(tls=tls, client_tls=trusted))
+    options["nodes"] = declared(cluster)
+    grown = run_module("redis_cluster", **options)
+    assert grown.get("changed") is True, grown
+    assert [len(me(server).slots) for server in cluster] == [4096] * 4
+    judge(cluster[0])
+    found = {}
+    for server in cluster:
+        with server.connection() as connection:
+            for key in cast("list[str]", connection.call("KEYS", "*")):
+                found[key] = connection.call("GET", key)
+    assert found == {key: f"value of {key}" for key in keys}
+    assert run_module("redis_cluster", **options).get("changed") is False
 
 
 @pytest.mark.parametrize(
