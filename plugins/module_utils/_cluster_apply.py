@@ -563,14 +563,7 @@ class _Execution:
         self._cluster.send_all(step.node, [("CLUSTER", "SETSLOT", slot, "STABLE") for slot in each_slot(step.slots)])
 
     def _introduce(self, step: Introduce) -> None:
-        for peer in step.peers:
-            self._meet(step.node, peer)
-
-    def _meet(self, node: DeclaredNode, peer: DeclaredNode) -> None:
-        words: list[str | int] = ["CLUSTER", "MEET", peer.address.host, peer.address.port]
-        if peer.bus_port != peer.address.port + 10000:
-            words.append(peer.bus_port)
-        self._cluster.send(node, *words)
+        self._cluster.send_all(step.node, [_meet(peer) for peer in step.peers])
 
     def _replicate(self, step: Replicate) -> None:
         for left in self._cluster.clock.polls(self._timeout):
@@ -706,7 +699,7 @@ class _Execution:
             if self._cluster.clock.now() - met > _MEET_AGAIN:
                 met = self._cluster.clock.now()
                 unknown = [(viewer, subject) for viewer, subject, known in strangers if not known]
-                self._cluster.everywhere(lambda pair: self._meet(*pair), unknown)
+                self._cluster.everywhere(lambda pair: self._cluster.send(pair[0], *_meet(pair[1])), unknown)
             if not left:
                 raise ApplyError(self._strangers_text(strangers), self.view)
 
@@ -775,6 +768,12 @@ def _epochs_are_settled(views: Sequence[NodeView]) -> bool:
         if any(line.epoch != me.epoch for line in (view.line_of(me.node_id) for view in views) if line is not None):
             return False
     return True
+
+
+def _meet(peer: DeclaredNode) -> list[str | int]:
+    """The command that introduces a peer."""
+    words: list[str | int] = ["CLUSTER", "MEET", peer.address.host, peer.address.port]
+    return words if peer.bus_port == peer.address.port + 10000 else [*words, peer.bus_port]
 
 
 def as_move(step: MoveSlots, view: ClusterView) -> Move:

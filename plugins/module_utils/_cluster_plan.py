@@ -76,6 +76,9 @@ MINIMUM_PRIMARIES = 3
 # Nodes learn each other's roles within half of this time; a cluster without data can afford the false alarms.
 FORMING_NODE_TIMEOUT = 2000
 
+# So many nodes all meet each other, because gossip would take a second to tell the last ones.
+_ALL_MEET = 32
+
 # What nothing may be done about, not even to nodes without data.
 _BLOCKING = frozenset(
     {"unreachable", "cluster-off", "loading", "unknown-member", "departing", "version-mix", "same-id"}
@@ -579,19 +582,20 @@ def _knows(state_of: dict[DeclaredNode, NodeState], viewer: DeclaredNode, subjec
 
 
 def _introductions(order: Sequence[DeclaredNode], state_of: dict[DeclaredNode, NodeState]) -> list[Introduce]:
-    """Who meets whom: neighbours at distances 1, 2, 4..., so that news crosses any number of nodes in few hops."""
+    """Who meets whom: everybody, or of many nodes neighbours at distances 1, 2, 4..., so that news needs few hops."""
+    furthest = len(order) // 2
+    powers_of_two = [1 << exponent for exponent in range(furthest.bit_length())]
+    distances = range(1, furthest + 1) if len(order) <= _ALL_MEET else powers_of_two
     met: set[frozenset[DeclaredNode]] = set()
     steps: list[Introduce] = []
     for index, node in enumerate(order):
         peers = []
-        distance = 1
-        while distance < len(order):
+        for distance in distances:
             peer = order[(index + distance) % len(order)]
             pair = frozenset((node, peer))
             if pair not in met and not (_knows(state_of, node, peer) and _knows(state_of, peer, node)):
                 peers.append(peer)
             met.add(pair)
-            distance *= 2
         if peers:
             steps.append(Introduce(node, tuple(peers)))
     return steps

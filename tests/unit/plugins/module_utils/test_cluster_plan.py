@@ -202,12 +202,12 @@ def test_the_plan_of_a_new_cluster_reads_like_a_recipe() -> None:
         "Assign the slots 0-5460 to redis-1.",
         "Assign the slots 5461-10922 to redis-2.",
         "Assign the slots 10923-16383 to redis-3.",
-        "Introduce redis-1 to redis-2, redis-3 and redis-5.",
-        "Introduce redis-2 to redis-3, redis-4 and redis-6.",
-        "Introduce redis-3 to redis-4 and redis-5.",
+        "Introduce redis-1 to redis-2, redis-3 and redis-4.",
+        "Introduce redis-2 to redis-3, redis-4 and redis-5.",
+        "Introduce redis-3 to redis-4, redis-5 and redis-6.",
         "Introduce redis-4 to redis-5 and redis-6.",
-        "Introduce redis-5 to redis-6.",
-        "Introduce redis-6 to redis-1.",
+        "Introduce redis-5 to redis-6 and redis-1.",
+        "Introduce redis-6 to redis-1 and redis-2.",
         "Wait until all 6 nodes know each other.",
         "Make redis-4 a replica of redis-1.",
         "Make redis-5 a replica of redis-2.",
@@ -219,6 +219,26 @@ def test_the_plan_of_a_new_cluster_reads_like_a_recipe() -> None:
     assert plan.warnings == ()
     assert plan.layout[0] == "redis-1 (192.0.2.1:6379): primary, slots 0-5460"
     assert plan.layout[3] == "redis-4 (192.0.2.4:6379): replica of redis-1"
+
+
+@pytest.mark.parametrize("count", [6, 32, 33, 100, 257])
+def test_the_news_of_a_node_reaches_all_others_in_few_hops(count: int) -> None:
+    nodes = tuple(
+        DeclaredNode(f"redis-{n}", Address(f"192.0.{n // 200}.{1 + n % 200}", 6379), 16379, f"host-{n}")
+        for n in range(count)
+    )
+    plan = make_plan(Desired(nodes, 1), Model(nodes).observe())
+    met: dict[DeclaredNode, set[DeclaredNode]] = {node: set() for node in nodes}
+    for step in plan.steps:
+        if isinstance(step, Introduce):
+            met[step.node].update(step.peers)
+            for peer in step.peers:
+                met[peer].add(step.node)
+    reached, hops = {nodes[0]}, 0
+    while len(reached) < count:
+        reached |= {peer for node in reached for peer in met[node]}
+        hops += 1
+    assert hops <= (1 if count <= 32 else count.bit_length() // 2 + 1)
 
 
 SHAPES = st.sampled_from([(3, 0), (6, 1), (7, 1), (9, 2), (8, 1), (11, 2)])
