@@ -56,6 +56,7 @@ CLUSTER_VARIABLES = (
     "redis_cluster_allow_data_loss",
     "redis_cluster_assume_fresh",
     "redis_cluster_enabled",
+    "redis_cluster_move_load",
     "redis_cluster_move_method",
     "redis_cluster_move_stall",
     "redis_cluster_node_timeout",

@@ -105,6 +105,7 @@ class Limits:
         batch_bytes: the most bytes in one MIGRATE, by MEMORY USAGE; only a single key may exceed it.
         huge_key_rate: bytes per second at which a single huge key is supposed to move.
         timeout: seconds that may pass without any progress.
+        load: the share of its time, above 0 and up to 1, for which a source is kept at moving; the rest is the clients'.
     """
 
     stall: float = 5.0
@@ -112,6 +113,7 @@ class Limits:
     batch_bytes: int = 2 * _MEBIBYTE
     huge_key_rate: int = 50 * _MEBIBYTE
     timeout: float = 60.0
+    load: float = 1.0
 
 
 @dataclass(frozen=True)

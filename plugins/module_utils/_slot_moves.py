@@ -461,6 +461,12 @@ class _KeyMove:
             replies = self._send(flush, max(_LEAST_MIGRATE_TIMEOUT, self._freeze // len(flush)))
             self._pace.took(sum(batch.cost for batch in flush), (self._clock.now() - began) * 1000)
             self._judge(flush, replies)
+            self._rest(began)
+
+    def _rest(self, began: float) -> None:
+        """Leave the servers to their clients for a while, in proportion to the time since then."""
+        if self._limits.load < 1:
+            self._clock.sleep((self._clock.now() - began) * (1 / self._limits.load - 1))
 
     def _send(self, batches: Sequence[Batch], milliseconds: int, *, replace: bool = False) -> list[Any]:
         packed, seconds = [], 0.0
@@ -639,10 +645,14 @@ class _SlotMove(_KeyMove):
             return
         self._learn()
         for window in windows(slots, counts):
+            began = self._clock.now()
             batches = self._fetch([slot for slot in window if counts.get(slot)], counts)
             self._open(window)
+            self._rest(began)
             self._empty(window, batches)
+            began = self._clock.now()
             self._hand_over(window)
+            self._rest(began)
             self._board.add(slots=len(window))
 
     def _finish_moved(self) -> list[int]:

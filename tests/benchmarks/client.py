@@ -31,6 +31,10 @@ def packed(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
+class Refusal(bytes):
+    """An error reply."""
+
+
 class Wire:
     """A connection that knows strings, errors and nested lists."""
 
@@ -53,7 +57,7 @@ class Wire:
             return [self.read() for _item in range(int(rest))]
         if not kind:
             raise ConnectionError("The server closed the connection")
-        return line
+        return Refusal(line) if kind == b"-" else line
 
 
 class Worker(threading.Thread):
@@ -93,7 +97,7 @@ class Worker(threading.Thread):
             if asking:
                 wire.call(b"ASKING")
             reply = wire.call(*words)
-            if not (isinstance(reply, bytes) and reply.startswith(b"-")):
+            if not isinstance(reply, Refusal):
                 return
             kind, *rest = reply[1:].decode().split()
             asking = kind == "ASK"

@@ -152,6 +152,8 @@ def test_allowing_a_loss_is_no_order_to_lose(life: Described) -> None:
     [
         ("rebalance_threshold", -1, "rebalance_threshold is -1; it is a percentage, 0 or more."),
         ("move_stall", 0, "move_stall is 0; it must be 1 millisecond or more."),
+        ("move_load", 0, "move_load is 0; it is a percentage from 1 to 100."),
+        ("move_load", 101, "move_load is 101; it is a percentage from 1 to 100."),
     ],
 )
 def test_numbers_that_make_no_sense(life: Described, option: str, value: int, text: str) -> None:

@@ -448,10 +448,10 @@ def test_a_variable_that_is_like_none_of_ours_is_named_when_it_has_our_prefix() 
     (sentence,) = misspelt(["redis_cluster_speed", "ansible_host", "redis_maxmemory", "redis_server", "redis", "zone"])
     assert sentence == (
         "The variable redis_cluster_speed is not known; with redis_cluster_ begin: redis_cluster_allow_data_loss,"
-        " redis_cluster_assume_fresh, redis_cluster_enabled, redis_cluster_move_method, redis_cluster_move_stall,"
-        " redis_cluster_node_timeout, redis_cluster_nodes, redis_cluster_password, redis_cluster_progress_file,"
-        " redis_cluster_rebalance_threshold, redis_cluster_remove, redis_cluster_replicas_per_primary,"
-        " redis_cluster_timeout, redis_cluster_username."
+        " redis_cluster_assume_fresh, redis_cluster_enabled, redis_cluster_move_load, redis_cluster_move_method,"
+        " redis_cluster_move_stall, redis_cluster_node_timeout, redis_cluster_nodes, redis_cluster_password,"
+        " redis_cluster_progress_file, redis_cluster_rebalance_threshold, redis_cluster_remove,"
+        " redis_cluster_replicas_per_primary, redis_cluster_timeout, redis_cluster_username."
     )
 
 

@@ -90,7 +90,16 @@ def test_the_fragments_describe_the_options_that_are_read() -> None:
 
 
 def test_a_node_is_declared_by_its_address_alone() -> None:
-    options = {"address": "[2001:db8::1]", "port": 7000, "bus_port": None, "host": None, "zone": None, "name": None}
+    options: dict[str, Any] = {
+        "address": "[2001:db8::1]",
+        "port": 7000,
+        "bus_port": None,
+        "host": None,
+        "zone": None,
+        "name": None,
+    }
+    options["weight"] = 3
     (node,) = _cluster_options.declared_nodes({"nodes": [options]})
     assert (node.name, str(node.address), node.bus_port) == ("[2001:db8::1]:7000", "[2001:db8::1]:7000", 17000)
+    assert (node.weight, node.leaving) == (3, False)
     assert (node.host, node.zone, node.title) == ("2001:db8::1", "", "[2001:db8::1]:7000")
