@@ -29,6 +29,7 @@ class State:
         gone: members that are dead for good, and not to be declared.
         damages: what was done to it, in words.
         may_lose: keys of which no copy was left.
+        lost_slots: the slots that went with them.
     """
 
     simulation: Simulation
@@ -39,6 +40,7 @@ class State:
     gone: list[SimServer] = field(default_factory=list)
     damages: list[str] = field(default_factory=list)
     may_lose: set[str] = field(default_factory=set)
+    lost_slots: set[int] = field(default_factory=set)
 
     @property
     def servers(self) -> list[SimServer]:
@@ -57,7 +59,9 @@ class State:
         """Start one more server, that knows nobody."""
         number = len(self.simulation.servers) + 1
         address = Address(f"10.0.0.{host + 1}", 7000 + number)
-        node = DeclaredNode(f"redis-{number}", address, address.port + 10000, f"host-{host}", f"zone-{host % self.zones}")
+        node = DeclaredNode(
+            f"redis-{number}", address, address.port + 10000, f"host-{host}", f"zone-{host % self.zones}"
+        )
         self.simulation.add_server(address, cluster_node_timeout=str(NODE_TIMEOUT))
         return node
 
@@ -73,7 +77,9 @@ def call(server: SimServer, *words: object) -> Any:
     return execute(server, tuple(map(str, words)))
 
 
-def blank(simulation: Simulation, generator: random.Random, number: int, replicas: int, hosts: int, zones: int) -> State:
+def blank(
+    simulation: Simulation, generator: random.Random, number: int, replicas: int, hosts: int, zones: int
+) -> State:
     """Servers that have just been started."""
     state = State(simulation, generator, (), replicas, zones)
     state.nodes = tuple(state.new_node(index % hosts) for index in range(number))
@@ -318,7 +324,9 @@ def stale_claim(state: State) -> bool:
     if ends is None:
         return False
     owner, other, slot = ends
-    if other.bus.me.epoch >= owner.bus.me.epoch or slot in other.keys:
+    epochs = [server.bus.me.epoch for server in state.servers]
+    if other.bus.me.epoch >= owner.bus.me.epoch or slot in other.keys or len(set(epochs)) < len(epochs):
+        # With a newer epoch it would be believed, and the owner would delete its keys.
         return False
     other.bus.bind(other.bus.me, 1 << slot)
     return True
@@ -363,6 +371,7 @@ def lost_shard(state: State) -> bool:
     victim.kill()
     state.gone.append(victim)
     state.nodes = tuple(node for node in state.nodes if node.address != victim.address)
+    state.lost_slots.update(bus.each_bit(victim.bus.me.slots))
     state.may_lose.update(key for keys in victim.keys.values() for key in keys)
     return True
 
