@@ -233,8 +233,8 @@ def test_two_islands_with_keys_that_claim_the_same_slots_are_not_merged() -> Non
     assert steps(repairs) == []
     assert repairs.refusals == [
         "redis-4 with 2 keys, and redis-1, redis-2, redis-3, redis-5 and redis-6 with 3 keys, do not know each other "
-        "and claim the same slots: these are two clusters, and they are not merged. Declare one of them only; or save the "
-        "data of one side, empty it yourself (CLUSTER RESET HARD on each node), and run again."
+        "and claim the same slots: these are two clusters, and they are not merged. Declare one of them only; or save "
+        "the data of one side, empty it yourself (CLUSTER RESET HARD on each node), and run again."
     ]
 
 
