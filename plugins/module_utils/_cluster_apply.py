@@ -708,10 +708,10 @@ class _Execution:
         for viewer, subject, _known in strangers:
             by_viewer.setdefault(viewer.name, []).append(subject.name)
         shown = [f"{viewer} has no bus link to {join_names(names)}" for viewer, names in list(by_viewer.items())[:6]]
-        ports = join_names(f"{subject.name} {subject.bus_port}" for _viewer, subject, _known in strangers)
         unreachable = [problem.sentence for problem in self.view.errors if problem.kind == "unreachable"]
         text = f"After {self._timeout:g} s the nodes still do not all know each other"
         if shown:
+            ports = join_names(f"{subject.name} {subject.bus_port}" for _viewer, subject, _known in strangers)
             text += (
                 f": {'; '.join(shown)}. Each node must reach the cluster bus port of each other one ({ports}): open it "
                 "in the firewalls, and check bind and cluster-announce-ip, -port and -bus-port"
