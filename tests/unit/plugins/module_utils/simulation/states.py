@@ -107,7 +107,10 @@ def make_cluster(state: State, keys: int = 40) -> State:
 
 
 def give_slots(server: SimServer, first: int, last: int) -> None:
-    call(server, "CLUSTER", "ADDSLOTS", *range(first, last + 1))
+    if server.version.slot_ranges:
+        call(server, "CLUSTER", "ADDSLOTSRANGE", first, last)
+    else:
+        call(server, "CLUSTER", "ADDSLOTS", *range(first, last + 1))
 
 
 def meet_all(servers: Sequence[SimServer]) -> None:
