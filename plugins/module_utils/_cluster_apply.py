@@ -701,15 +701,15 @@ class _Execution:
                 unknown = [(viewer, subject) for viewer, subject, known in strangers if not known]
                 self._cluster.everywhere(lambda pair: self._cluster.send(pair[0], *_meet(pair[1])), unknown)
             if not left:
-                raise ApplyError(self._strangers_text(strangers), self.view)
+                raise ApplyError(self._strangers_text(strangers, seconds), self.view)
 
-    def _strangers_text(self, strangers: Sequence[tuple[DeclaredNode, DeclaredNode, bool]]) -> str:
+    def _strangers_text(self, strangers: Sequence[tuple[DeclaredNode, DeclaredNode, bool]], seconds: float) -> str:
         by_viewer: dict[str, list[str]] = {}
         for viewer, subject, _known in strangers:
             by_viewer.setdefault(viewer.name, []).append(subject.name)
         shown = [f"{viewer} has no bus link to {join_names(names)}" for viewer, names in list(by_viewer.items())[:6]]
         unreachable = [problem.sentence for problem in self.view.errors if problem.kind == "unreachable"]
-        text = f"After {self._timeout:g} s the nodes still do not all know each other"
+        text = f"After {seconds:g} s the nodes still do not all know each other"
         if shown:
             ports = join_names(f"{subject.name} {subject.bus_port}" for _viewer, subject, _known in strangers)
             text += (
@@ -742,15 +742,31 @@ class _Execution:
                     )
 
     def _await_agreement(self) -> None:
+        begun = self._cluster.clock.now()
+        sent_again: set[DeclaredNode] = set()
         for left in self._cluster.clock.polls(self._timeout):
             self.view = self._cluster.observe()
             if self.view.healthy:
                 return
+            if self._cluster.clock.now() - begun > _MEET_AGAIN:
+                for state in self.view.nodes:
+                    if state.node not in sent_again and self._follows_an_old_address(state):
+                        sent_again.add(state.node)
+                        self._cluster.send(state.node, "CLUSTER", "REPLICATE", state.primary_id)
             if not left:
-                raise ApplyError(
-                    f"After {self._timeout:g} s the cluster is not yet as described. {first_errors(self.view, 5)}",
-                    self.view,
-                )
+                text = f"After {self._timeout:g} s the cluster is not yet as described. {first_errors(self.view, 5)}"
+                if any(problem.kind == "leaving" for problem in self.view.errors):
+                    # A member that had begun to meet the one that was reset has brought it back.
+                    raise _Surprise(text)
+                raise ApplyError(text, self.view)
+
+    def _follows_an_old_address(self, state: NodeState) -> bool:
+        """A replica that heard of its primary's new address by gossip goes on asking for data at the old one."""
+        line = state.view.line_of(state.primary_id)
+        if state.role != "replica" or state.view.link == "up" or state.primary is None or line is None:
+            return False
+        info = parse_info(self._cluster.send(state.node, "INFO", "replication"))
+        return (info.get("master_host"), info.get("master_port")) != (line.host, str(line.port))
 
 
 def _epochs_are_settled(views: Sequence[NodeView]) -> bool:

@@ -346,7 +346,7 @@ class _Converging:
     def _join(self) -> None:
         if self.view.agreed:
             return
-        nodes = sorted((state.node for state in self.view.nodes if state.node not in self.forgotten), key=node_key)
+        nodes = sorted((state.node for state in self.view.nodes if not self._only_leaves(state)), key=node_key)
         missing = {
             (viewer, subject): None
             for viewer in nodes
@@ -376,6 +376,11 @@ class _Converging:
         self.steps += [Introduce(node, tuple(peers)) for node, peers in meetings.items()]
         self.steps.append(AwaitMembers(len(nodes), banned))
 
+    def _only_leaves(self, state: NodeState) -> bool:
+        """Whoever meets a node that is about to be reset brings it back as a new member."""
+        keeps = self.owned.get(state.node) or (state.role == "primary" and state.view.keys)
+        return state.node in self.forgotten or (state.node.leaving and not keeps)
+
     def _moved_addresses(self) -> list[tuple[DeclaredNode, DeclaredNode]]:
         """Who still knows whom at an old address."""
         pairs = []
@@ -383,7 +388,7 @@ class _Converging:
             for subject in self.view.nodes:
                 line = viewer.view.line_of(subject.node_id) if viewer is not subject and subject.node_id else None
                 address = subject.node.address
-                if self.forgotten & {viewer.node, subject.node}:
+                if self._only_leaves(viewer) or self._only_leaves(subject):
                     continue
                 if line is not None and line.host and (line.host, line.port) != (address.host, address.port):
                     pairs.append((viewer.node, subject.node))
