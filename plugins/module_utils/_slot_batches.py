@@ -105,7 +105,7 @@ class Limits:
         batch_bytes: the most bytes in one MIGRATE, by MEMORY USAGE; only a single key may exceed it.
         huge_key_rate: bytes per second at which a single huge key is supposed to move.
         timeout: seconds that may pass without any progress.
-        load: the share of its time, above 0 and up to 1, for which a source is kept at moving; the rest is the clients'.
+        load: the share of its time, above 0 and up to 1, that a source is kept at moving; the rest is the clients'.
     """
 
     stall: float = 5.0

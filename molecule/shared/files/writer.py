@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes to a Redis Cluster as Tyk's user until it is stopped, and reports what became of every write that was acknowledged.
+"""Writes to a Redis Cluster as Tyk's user until it is stopped, and reports what became of each acknowledged write.
 
 Usage: writer.py REPORT
 Each key has one writer and gets ever larger numbers, so a value below the last one acknowledged is a lost write.
@@ -33,7 +33,7 @@ def connect() -> redis.RedisCluster:
 
 
 def persistently(action):
-    """What the action returns, however often it has to be tried: for reading back, when nothing is acknowledged any more."""
+    """What the action returns, however often it has to be tried: for reading back, when nothing is written any more."""
     for _attempt in range(60):
         try:
             return action(connect())
