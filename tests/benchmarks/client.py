@@ -35,6 +35,10 @@ class Refusal(bytes):
     """An error reply."""
 
 
+class ErrorReply(str):
+    """A reply that a value cannot be mistaken for."""
+
+
 class Wire:
     """A connection that knows strings, errors and nested lists."""
 
@@ -80,6 +84,12 @@ class Worker(threading.Thread):
             self._owners[int(first[1:]) : int(last[1:]) + 1] = [address] * (int(last[1:]) - int(first[1:]) + 1)
 
     def run(self) -> None:
+        try:
+            self._work()
+        except OSError as exc:
+            self.errors.append(str(exc))
+
+    def _work(self) -> None:
         due = time.perf_counter() + self._random.random() * self._interval
         while not self.stop:
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -106,7 +116,7 @@ class Worker(threading.Thread):
                 if kind == "MOVED":
                     self._owners[slot] = address
             elif kind != "TRYAGAIN":
-                self.errors.append(reply.decode())
+                self.errors.append(reply)
                 return
         self.errors.append(f"{key.decode()} was redirected without end")
 

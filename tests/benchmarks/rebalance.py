@@ -87,6 +87,8 @@ class Stage:
             raise RuntimeError(f"There were {self.keys} keys and now there are {sum(sizes)}")
         self.moved = sum(sizes[OWNERS:])
         slots = int(sum(count_slots(server) for server in self.cluster[OWNERS:]))
+        if told and told.pop("operations") < seconds * OPERATIONS_A_SECOND / 2:
+            raise RuntimeError("The client did not keep up, so its latencies mean nothing")
         return {"seconds": seconds, "keys/s": self.moved / seconds, "slots/s": slots / seconds, **told}
 
 
@@ -111,7 +113,7 @@ def steady_client(stage: Stage) -> Iterator[dict[str, float]]:
         result = json.loads(process.stdout.read())
     if result["errors"]:
         raise RuntimeError(f"The client got errors, among others {result['errors'][0]}")
-    told.update({"p50 ms": result["p50"], "p99 ms": result["p99"], "longest ms": result["longest"]})
+    told.update({f"{what} ms": result[what] for what in ("p50", "p99", "longest")}, operations=result["operations"])
 
 
 @contextmanager
