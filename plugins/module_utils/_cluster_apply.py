@@ -608,7 +608,8 @@ class _Execution:
     def _await_epochs(self) -> None:
         """A source that gets a new epoch in mid-move takes back what it has given, and the target deletes the keys."""
         for left in self._cluster.clock.polls(self._timeout):
-            if _epochs_are_settled([state.view for state in self._cluster.observe().nodes if state.view.usable]):
+            states = [state for state in self._cluster.observe().nodes if not _has_nothing_left(state)]
+            if _epochs_are_settled([state.view for state in states if state.view.usable]):
                 return
             if not left:
                 raise _Surprise(
@@ -690,18 +691,31 @@ class _Execution:
 
     def _await_members(self, steps: Sequence[AwaitMembers]) -> None:
         met = self._cluster.clock.now()
-        seconds = max(self._timeout, _BAN_SECONDS if any(step.banned for step in steps) else 0)
+        banned = any(step.banned for step in steps)
+        seconds = max(self._timeout, _BAN_SECONDS if banned else 0)
+        lasting = self._seconds_of_gossip() if banned else 0.0
+        agreed_since: float | None = None
         for left in self._cluster.clock.polls(seconds):
             self.view = self._cluster.observe()
             strangers = list(_strangers(self.view))
+            now = self._cluster.clock.now()
             if not strangers and all(state.view.usable for state in self.view.nodes):
-                return
-            if self._cluster.clock.now() - met > _MEET_AGAIN:
-                met = self._cluster.clock.now()
+                agreed_since = now if agreed_since is None else agreed_since
+                if now - agreed_since >= lasting or not left:
+                    return
+                continue
+            agreed_since = None
+            if now - met > _MEET_AGAIN:
+                met = now
                 unknown = [(viewer, subject) for viewer, subject, known in strangers if not known]
                 self._cluster.everywhere(lambda pair: self._cluster.send(pair[0], *_meet(pair[1])), unknown)
             if not left:
                 raise ApplyError(self._strangers_text(strangers, seconds), self.view)
+
+    def _seconds_of_gossip(self) -> float:
+        """In which every node pings every other one: who still bans a member makes the others forget it (Redis 7.2)."""
+        timeouts = [state.view.node_timeout or 0 for state in self.view.nodes]
+        return max(timeouts, default=0) / 2000 + 1
 
     def _strangers_text(self, strangers: Sequence[tuple[DeclaredNode, DeclaredNode, bool]], seconds: float) -> str:
         by_viewer: dict[str, list[str]] = {}

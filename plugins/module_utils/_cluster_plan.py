@@ -288,15 +288,20 @@ class _Converging:
         self.staying = [state.node for state in view.nodes if not state.node.leaving]
         self.repairs: Repairs = repair(view, desired.loss)
         self.owned = self.repairs.owned
-        # They still believe to be members, and meeting them again would make them so.
+        # They leave first, because members that lack them would have to meet them, and so bring them back.
         self.forgotten = {
             state.node
             for state in view.nodes
-            if state.node.leaving
-            and not self.owned.get(state.node)
-            and not any(_knows(self.state_of, node, state.node) for node in self.staying)
+            if state.node.leaving and not self.owned.get(state.node) and self._serves_nobody(state)
         }
         self.steps: list[Step] = []
+
+    def _serves_nobody(self, state: NodeState) -> bool:
+        """Whether no member knows the node, or it is a primary that holds and copies nothing."""
+        if not any(_knows(self.state_of, node, state.node) for node in self.staying):
+            return True
+        followed = any(other.primary_id == state.node_id for other in self.view.nodes)
+        return state.role == "primary" and not state.view.keys and not followed
 
     def plan(self, warnings: Sequence[str]) -> Plan:
         refusals = [*self.repairs.refusals, *_contents(_newcomers(self.view)), *self._method_refusals()]
@@ -346,7 +351,7 @@ class _Converging:
     def _join(self) -> None:
         if self.view.agreed:
             return
-        nodes = sorted((state.node for state in self.view.nodes if not self._only_leaves(state)), key=node_key)
+        nodes = sorted((state.node for state in self.view.nodes if state.node not in self.forgotten), key=node_key)
         missing = {
             (viewer, subject): None
             for viewer in nodes
@@ -376,11 +381,6 @@ class _Converging:
         self.steps += [Introduce(node, tuple(peers)) for node, peers in meetings.items()]
         self.steps.append(AwaitMembers(len(nodes), banned))
 
-    def _only_leaves(self, state: NodeState) -> bool:
-        """Whoever meets a node that is about to be reset brings it back as a new member."""
-        keeps = self.owned.get(state.node) or (state.role == "primary" and state.view.keys)
-        return state.node in self.forgotten or (state.node.leaving and not keeps)
-
     def _moved_addresses(self) -> list[tuple[DeclaredNode, DeclaredNode]]:
         """Who still knows whom at an old address."""
         pairs = []
@@ -388,7 +388,7 @@ class _Converging:
             for subject in self.view.nodes:
                 line = viewer.view.line_of(subject.node_id) if viewer is not subject and subject.node_id else None
                 address = subject.node.address
-                if self._only_leaves(viewer) or self._only_leaves(subject):
+                if self.forgotten & {viewer.node, subject.node}:
                     continue
                 if line is not None and line.host and (line.host, line.port) != (address.host, address.port):
                     pairs.append((viewer.node, subject.node))
