@@ -40,8 +40,9 @@ KILLED_REPAIRS = (
     "the source failed over",
     "keys lie where they do not belong",
     "a slot with keys has no owner",
-    "one member has forgotten another",
 )
+# A member that is banned may seem to be known again for a moment, in which the next run would see nothing to repair.
+BANNED = "one member has forgotten another"
 Describe = Callable[..., Described]
 Change = Callable[[Described], None]
 
@@ -186,7 +187,9 @@ def test_a_killed_run(describe: Describe, operation: str, version: str) -> None:
     at_each_step(life, OPERATIONS[operation], lambda _number, step: run_and_kill(life, step, chance))
 
 
-@pytest.mark.parametrize(("breakage", "version"), cases([*BREAKAGES] if EXPLORE else KILLED_REPAIRS))
+@pytest.mark.parametrize(
+    ("breakage", "version"), cases([name for name in BREAKAGES if name != BANNED] if EXPLORE else KILLED_REPAIRS)
+)
 def test_a_killed_repair(describe: Describe, breakage: str, version: str) -> None:
     life = describe(version, node_timeout=2000, extra=settings_of(version))
     chance = random.Random(3)

@@ -195,17 +195,24 @@ def test_a_node_that_is_not_there(life: Described) -> None:
     assert len(lines_of(life.by_name[other])) == 1
 
 
+def set_node_timeout(life: Described, milliseconds: int) -> None:
+    for server in life.running:
+        server.call("CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
+
 def test_a_leaving_node_that_does_not_answer(life: Described) -> None:
     """It is only known to be gone when the cluster says so: it may hold the only copy of its slots."""
     life.add(2)
     primary = life.primary_names()[0]
     server = life.by_name[primary]
     life.remove(primary)
+    set_node_timeout(life, 60000)
     server.freeze()
     try:
         result = life.run(connect_timeout=1, timeout=1)
     finally:
         server.thaw()
+        set_node_timeout(life, life.node_timeout)
     assert result.get("failed") is True and result.get("changed") is not True
     assert any(str(server.address) in reason for reason in result["reasons"]), result["reasons"]
     life.left()
