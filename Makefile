@@ -6,6 +6,7 @@ SHELL := /bin/sh
 
 HOST ?= redis1
 SCENARIO ?= default
+ROUNDS ?= 5
 BIN := $(CURDIR)/.cache/venv/bin
 export PATH := $(BIN):$(CURDIR)/.cache/bin:$(PATH)
 
@@ -53,6 +54,12 @@ integration: tools ## run the module tests against real Redis and Valkey servers
 molecule: tools ## run one molecule scenario: make molecule SCENARIO=debian13
 	@python tests/run_suites.py artefact molecule-$(SCENARIO)
 
+.PHONY: bench
+bench: tools .cache/stamps/valkey-cli ## measure against the servers' own tools, for about an hour (ROUNDS=1 for a fifth of that)
+	@mkdir -p .cache/bench/tree/ansible_collections/apiops && ln -sfn $(CURDIR) .cache/bench/tree/ansible_collections/apiops/tyk_redis
+	@for subject in planner noop create rebalance failover; do \
+	  PYTHONPATH=.cache/bench/tree python tests/benchmarks/$$subject.py --rounds $(ROUNDS) || exit 1; done
+
 .PHONY: format
 format: tools ## rewrite the Python code in the project's format
 	@ruff check --fix --quiet . ; ruff format .
@@ -94,6 +101,11 @@ tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers ## instal
 	tests/integration/debian_server.sh trixie .cache/servers/redis-8.0 2>>.cache/logs/servers.log || { cat .cache/logs/servers.log; exit 1; } >&2
 	@rm -rf .cache/redis-py
 	@.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/redis-py/3.5.3 redis==3.5.3
+	@touch $@
+
+.cache/stamps/valkey-cli: tests/benchmarks/valkey_cli.sh .cache/stamps/packages
+	@echo 'Bringing valkey-cli into .cache/servers'
+	@tests/benchmarks/valkey_cli.sh .cache/servers/valkey-cli 2>.cache/logs/valkey-cli.log || { cat .cache/logs/valkey-cli.log; exit 1; } >&2
 	@touch $@
 
 .PHONY: clean

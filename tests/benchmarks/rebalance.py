@@ -183,7 +183,12 @@ CLI = {
     "redis-cli, pipeline 100": lambda cluster: by_cli(cluster, "--cluster-pipeline", 100),
 }
 MODULE = {"redis_cluster": by_module}
-STALLS = {f"redis_cluster, move_stall {stall}": partial(by_module, move_stall=stall) for stall in (2, 50)}
+# Gentler to the clients than it is by itself, and less gentle.
+PACES = {
+    "redis_cluster, move_stall 2": partial(by_module, move_stall=2),
+    "redis_cluster, move_stall 2, move_load 25": partial(by_module, move_stall=2, move_load=25),
+    "redis_cluster, move_stall 50": partial(by_module, move_stall=50),
+}
 ATOMIC = {
     "valkey-cli": lambda cluster: by_cli(cluster, cli=VALKEY_CLI),
     "redis_cluster, keys": lambda cluster: by_module(cluster, move_method="keys"),
@@ -210,7 +215,7 @@ SCENARIOS = {
         DISTRIBUTION,
         300_000,
         100,
-        {**CLI, **MODULE, **STALLS},
+        {**CLI, **MODULE, **PACES},
         client=True,
     ),
     "large-load": Scenario(
@@ -218,7 +223,7 @@ SCENARIOS = {
         DISTRIBUTION,
         20_000,
         16_384,
-        {**CLI, **MODULE, **STALLS},
+        {**CLI, **MODULE, **PACES},
         client=True,
     ),
     "atomic": Scenario("1,000,000 keys of 100 B, Valkey 9.1", VALKEY, 1_000_000, 100, ATOMIC),
