@@ -88,7 +88,9 @@ _BLOCKING = frozenset(
 _SETTLING = frozenset(
     {"replica-link", "state", "role", "epoch", "suspected", "failed", "bus", "slots", "handshake", "departing"}
 )
-_CONSEQUENCES = frozenset({"size", "replica-missing", "idle-primary", "replica-chain", "unknown-member", "uncovered"})
+_CONSEQUENCES = frozenset(
+    {"size", "replica-missing", "idle-primary", "replica-chain", "unknown-member", "uncovered", "leaving"}
+)
 
 
 @dataclass(frozen=True)
