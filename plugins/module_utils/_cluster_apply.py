@@ -566,6 +566,8 @@ class _Execution:
         self._cluster.send_all(step.node, [_meet(peer) for peer in step.peers])
 
     def _replicate(self, step: Replicate) -> None:
+        if step.primary not in self._ids:
+            raise _Surprise(f"{step.primary.name} does not answer any more, so {step.node.name} cannot replicate it.")
         for left in self._cluster.clock.polls(self._timeout):
             try:
                 self._cluster.send(step.node, "CLUSTER", "REPLICATE", self._ids[step.primary])
