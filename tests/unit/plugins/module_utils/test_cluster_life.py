@@ -25,12 +25,12 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_apply im
     Converger,
     Outcome,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_lock import ClusterLock
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_lock import ClusterLock, LockRefused
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_plan import Desired, check_counts, make_plan
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps import Plan, PlanRefused
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import DeclaredNode
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._progress import Progress
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Address, Credentials
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Address, Credentials, RedisProblem
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches import Limits
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import SlotMover
 from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simulation.server import SimServer
@@ -192,7 +192,7 @@ def converge(state: State, desired: Desired, watch: Watch) -> list[str]:
         except Killed:
             state.simulation.end_clients()
             state.simulation.advance(state.random.choice([0.0, 0.5, 5.0, 70.0]))
-        except (PlanRefused, ApplyError) as refusal:
+        except (PlanRefused, ApplyError, LockRefused, RedisProblem) as refusal:
             refusals.append(str(refusal))
             if len(refusals) == 3:
                 return refusals

@@ -352,11 +352,12 @@ class Bus:
         """Become a replica."""
         assert primary is not self.me
         assert not self.me.slots
+        closes = bool(self.me.flags & PRIMARY) or self.server.version.knows_shards
+        if closes and not keep_marks:
+            self.importing.clear()
+            self.migrating.clear()
         if self.me.flags & PRIMARY:
             self.me.flags = self.me.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
-            if not keep_marks:
-                self.importing.clear()
-                self.migrating.clear()
         elif self.me.primary is not None:
             self._lost_replica(self.me.primary, self.me)
         self.me.primary = primary
@@ -595,7 +596,7 @@ class Bus:
             if self.server.version.knows_shards and primary is not None and primary.shard == sender.shard:
                 if sender.epoch <= packet.config_epoch:
                     self.set_as_primary(primary)
-                    primary.epoch = packet.config_epoch
+                    primary.epoch = max(primary.epoch, packet.config_epoch)
             else:
                 sender.slots = 0
             sender.flags = sender.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA

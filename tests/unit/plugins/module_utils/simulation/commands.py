@@ -500,6 +500,8 @@ def _setslot(server: SimServer, words: Sequence[str]) -> str:
         raise CommandError("ERR Please use SETSLOT only with masters.")
     slot = _slot(words[2])
     action = words[3].upper()
+    # Valkey sends SETSLOT to its replicas first.
+    followers = server.followers if server.version.knows_shards else []
     if action == "STABLE" and len(words) == 4:
         bus.importing.pop(slot, None)
         bus.migrating.pop(slot, None)
@@ -509,8 +511,10 @@ def _setslot(server: SimServer, words: Sequence[str]) -> str:
         _settle_slot(server, slot, words[4])
     else:
         raise CommandError("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")
-    if server.version.knows_shards:
-        _copy_open_slots(server)
+    for follower in followers:
+        follower.copy_open_slots(server)
+        if action == "NODE" and words[4] in follower.bus.members:
+            follower.bus.bind(follower.bus.members[words[4]], 1 << slot)
     bus.touch()
     return "OK"
 
@@ -560,18 +564,6 @@ def _settle_slot(server: SimServer, slot: int, node_id: str) -> None:
         bus.bump_epoch()
         del bus.importing[slot]
         bus.broadcast_pong()
-
-
-def _copy_open_slots(server: SimServer) -> None:
-    """Valkey sends SETSLOT to its replicas first, so that they know the marks when they take over."""
-    for follower in server.followers:
-        theirs = follower.bus.members
-        for mine, copied in (
-            (server.bus.migrating, follower.bus.migrating),
-            (server.bus.importing, follower.bus.importing),
-        ):
-            copied.clear()
-            copied.update((slot, theirs[peer.node_id]) for slot, peer in mine.items() if peer.node_id in theirs)
 
 
 def _bumpepoch(server: SimServer, _words: Sequence[str]) -> str:

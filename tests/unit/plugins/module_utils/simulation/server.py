@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CRON_SECONDS = 0.1
 _REPLICATION_RETRY_SECONDS = 1.0
+_EVER = -1e9
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class SimServer:
         self.source: SimServer | None = None
         self.link_up = False
         self.syncing = False
-        self.down_since = 0.0
+        # Since when nothing comes from the primary; a server that never had one is as good as down since ever.
+        self.down_since = _EVER
         self._attempt = 0
         self._next_try = 0.0
         self.migrations: list[dict[str, Any]] = []
@@ -220,6 +222,7 @@ class SimServer:
             return
         self.alive = True
         self.offset = 0
+        self.down_since = _EVER
         if not keep_data:
             self.keys.clear()
         self._restart_bus()
@@ -338,22 +341,25 @@ class SimServer:
         return 0.0 if self.link_up else self.simulation.now - self.down_since
 
     def replicate_from(self, host: str, port: int) -> None:
+        if self.link_up:
+            self.down_since = self.simulation.now
         self._disconnect()
         for follower in self.followers:
             follower.lose_source()
         self.target = (host, port)
-        self.down_since = self.simulation.now
         self._try_sync()
 
     def stop_replicating(self) -> None:
         self._disconnect()
         self.target = None
+        self.down_since = _EVER
         for follower in self.followers:
             follower.lose_source()
 
     def lose_source(self) -> None:
+        if self.link_up:
+            self.down_since = self.simulation.now
         self._disconnect()
-        self.down_since = self.simulation.now
 
     def _disconnect(self) -> None:
         self._attempt += 1
@@ -382,6 +388,13 @@ class SimServer:
         self.syncing = True
         self.simulation.schedule(self.simulation.sync_delay, self._finish_sync, source, self._attempt)
 
+    def copy_open_slots(self, source: SimServer) -> None:
+        """Take over the marks of a primary, so that they are there after a failover."""
+        members = self.bus.members
+        for theirs, ours in ((source.bus.migrating, self.bus.migrating), (source.bus.importing, self.bus.importing)):
+            ours.clear()
+            ours.update((slot, members[peer.node_id]) for slot, peer in theirs.items() if peer.node_id in members)
+
     def _finish_sync(self, source: SimServer, attempt: int) -> None:
         if not self.alive or self._attempt != attempt or self.source is not source:
             return
@@ -394,6 +407,8 @@ class SimServer:
             self.offset = source.offset
             self.syncing = False
             self.link_up = True
+            if self.version.knows_shards:
+                self.copy_open_slots(source)
 
     # --- INFO -------------------------------------------------------------------------------------------------------
 
