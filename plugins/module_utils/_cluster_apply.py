@@ -423,7 +423,9 @@ class Converger:
                 for position, step in enumerate(steps, start=number):
                     self._progress.step(position, len(plan.steps), step.sentence)
                 number += len(steps)
-                self._still_alone()
+                # Whoever only waits does no harm, and a server that has just met a hundred others is slow to answer.
+                if any(step.changes for step in steps):
+                    self._still_alone()
                 hurried = hurried or any(isinstance(step, SetNodeTimeout) and step.forming for step in steps)
                 outcome.changed = outcome.changed or any(step.changes for step in steps)
                 outcome.done += [step.sentence for step in steps]
