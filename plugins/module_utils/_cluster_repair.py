@@ -22,6 +22,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_steps im
     Forget,
     MoveOrphans,
     MoveSlots,
+    Replicate,
     Step,
     TakeOver,
 )
@@ -342,6 +343,19 @@ class _Repair:
             self.claimed.setdefault(node, []).extend(range(first, last + 1))
             self.repairs.owned.setdefault(node, set()).update(range(first, last + 1))
 
+    def _lost_sources(self) -> list[Replicate]:
+        """Replicas that look for their primary where it was: Redis forgets to tell them what gossip has told it."""
+        return [
+            Replicate(state.node, state.primary)
+            for state in self.view.nodes
+            if state.role == "replica"
+            and state.view.product == "redis"
+            and state.view.link == "down"
+            and state.primary is not None
+            and state.view.source not in ("", str(state.primary.address))
+            and self.repairs.primary_of.get(state.node) == state.primary
+        ]
+
     # --- the outcome -------------------------------------------------------------------------------------------------
 
     def _refuse(self) -> None:
@@ -377,6 +391,7 @@ class _Repair:
             after.append(ClaimSlots(node, to_ranges(slots), keys))
         for (source, target), slots in self.resumed.items():
             after.append(MoveSlots(source, target, to_ranges(slots), resumed=True))
+        after += self._lost_sources()
         for (holder, owner), slots in self.orphans.items():
             keys = sum(self.view.slot_keys[slot].get(holder, 0) for slot in slots)
             after.append(MoveOrphans(holder, owner, to_ranges(slots), keys))

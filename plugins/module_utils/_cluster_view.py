@@ -103,6 +103,8 @@ class NodeView:
     keys: int = 0
     functions: int = 0
     link: str = ""
+    # Where a replica looks for its primary, as host:port.
+    source: str = ""
     syncing: bool = False
     offset: int | None = None
     node_timeout: int | None = None
@@ -449,10 +451,16 @@ def read_node(
         ),
         functions=_number(fields.get("number_of_functions")) or 0,
         link=fields.get("master_link_status", "down") if is_replica else "",
+        source=_endpoint(fields) if is_replica else "",
         syncing=is_replica and fields.get("master_sync_in_progress") == "1",
         offset=_number(fields.get("slave_repl_offset" if is_replica else "master_repl_offset")),
         node_timeout=node_timeout,
     )
+
+
+def _endpoint(fields: dict[str, str]) -> str:
+    host, port = fields.get("master_host"), _number(fields.get("master_port"))
+    return str(Address(host, port)) if host and port else ""
 
 
 def _number(text: str | None) -> int | None:

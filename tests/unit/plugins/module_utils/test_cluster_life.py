@@ -37,6 +37,8 @@ from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simula
 from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simulation.states import (
     NODE_TIMEOUT,
     State,
+    blank,
+    make_cluster,
     random_state,
 )
 from ansible_collections.apiops.tyk_redis.tests.unit.plugins.module_utils.simulation.world import (
@@ -254,6 +256,7 @@ def play(seed: int, harms: Sequence[Harm] = (), most_damages: int = 2) -> None:
     desired = describe(state)
     watch = Watch(state, {generator.randrange(1, 1500): harm for harm in harms})
     refusals = converge(state, desired, watch)
+    watch.harms.clear()
     if any(not server.alive or server.frozen for server in state.servers):
         assert not refusals or any(text in refusals[-1] for text in UNREACHABLE), refusals[-1]
         # Also one that was to leave, and was taken for gone, comes back with what it knew.
@@ -288,3 +291,16 @@ def test_a_server_that_fails_at_any_command_loses_nothing(seed: int, harm: Harm)
 @given(SEEDS)
 def test_clients_keep_what_was_confirmed_to_them(seed: int) -> None:
     play(seed, [let_clients_write] * 40 + [kill_run], most_damages=0)
+
+
+def test_a_replica_that_looks_for_its_primary_where_it_was_is_told() -> None:
+    simulation = Simulation(1, "redis-7.0")
+    state = make_cluster(blank(simulation, random.Random(1), 6, 1, hosts=3, zones=1))
+    replica = state.replicas[0]
+    replica.replicate_from("192.0.2.1", 6379)
+    desired = Desired(state.nodes, 1, NODE_TIMEOUT)
+    result = run(simulation, desired)
+    assert result.outcome is not None
+    assert [sentence.split(".")[0] for sentence in result.outcome.done][0].startswith("Make redis-")
+    assert replica.link_up
+    check_end(state, desired)

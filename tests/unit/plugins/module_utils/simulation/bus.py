@@ -711,6 +711,9 @@ class Bus:
                         member.link.close()
                     member.ip, member.port, member.bus_port = ip, port, bus_port
                     member.flags &= ~NOADDR
+                    if self.server.version.knows_shards and self.me.primary is member:
+                        # Redis goes on replicating from the old address.
+                        self.server.replicate_from(ip, port)
 
     def _process_forgotten(self, packet: Packet) -> None:
         for node_id, milliseconds in packet.forgotten:
