@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 # Long enough to even out a burst, short enough to follow a change of load.
 _WINDOW_SECONDS = 10.0
+# A rate over less would say more about the clock than about the move.
+_LEAST_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Pace:
         """What has been moved, how fast, and the time left where it can be told."""
         (start, first_keys, first_slots), (now, keys, slots) = self._seen[0], self._seen[-1]
         seconds = now - start
-        if seconds <= 0:
+        if seconds < _LEAST_SECONDS:
             return moved.text
         keys_a_second = (keys - first_keys) / seconds
         text = f"{moved.text}, {rate_text(keys_a_second)}"

@@ -141,8 +141,8 @@ def plot(title: str, points: Sequence[tuple[int, float]]) -> str:
     span = math.log(most / least) or 1.0
     lines = [title]
     for count, seconds in points:
-        bar = "#" * (1 + round((WIDTH - 1) * math.log(seconds / least) / span))
-        lines.append(f"{count:>6} {bar} {seconds * 1000:.3g} ms")
+        length = "#" * (1 + round((WIDTH - 1) * math.log(seconds / least) / span))
+        lines.append(f"{count:>6} {length} {seconds * 1000:.3g} ms")
     return "\n".join(lines)
 
 

@@ -245,6 +245,16 @@ def test_a_user_that_may_not_ask_is_told_what_it_needs(servers: Servers, version
         lock.confirm()
 
 
+def acquired_at(lock: ClusterLock, start: threading.Barrier, held: list[ClusterLock]) -> None:
+    """Try for the lock once all others do, and note it where it was got."""
+    start.wait()
+    try:
+        lock.acquire()
+    except LockRefused:
+        return
+    held.append(lock)
+
+
 def test_of_two_that_start_at_the_same_moment_never_both_go_on(three: list[Server]) -> None:
     nodes = declared(three)
     outcomes: Counter[int] = Counter()
@@ -253,15 +263,7 @@ def test_of_two_that_start_at_the_same_moment_never_both_go_on(three: list[Serve
         start = threading.Barrier(2)
         held: list[ClusterLock] = []
 
-        def work(lock: ClusterLock, start: threading.Barrier = start, held: list[ClusterLock] = held) -> None:
-            start.wait()
-            try:
-                lock.acquire()
-            except LockRefused:
-                return
-            held.append(lock)
-
-        threads = [threading.Thread(target=work, args=(lock,)) for lock in locks]
+        threads = [threading.Thread(target=acquired_at, args=(lock, start, held)) for lock in locks]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Writes to a Redis Cluster as Tyk's user until it is stopped, and reports what became of each acknowledged write.
 
 Usage: writer.py REPORT

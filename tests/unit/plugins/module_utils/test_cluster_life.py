@@ -301,6 +301,6 @@ def test_a_replica_that_looks_for_its_primary_where_it_was_is_told() -> None:
     desired = Desired(state.nodes, 1, NODE_TIMEOUT)
     result = run(simulation, desired)
     assert result.outcome is not None
-    assert [sentence.split(".")[0] for sentence in result.outcome.done][0].startswith("Make redis-")
+    assert next(sentence.split(".")[0] for sentence in result.outcome.done).startswith("Make redis-")
     assert replica.link_up
     check_end(state, desired)

@@ -71,6 +71,13 @@ def test_only_the_last_seconds_count() -> None:
     assert ", 10 keys/s, " in pace.text(moved)
 
 
+def test_no_rate_is_told_from_less_than_the_clock_can_tell() -> None:
+    pace = Pace(0.0)
+    moved = Moved(4, None, 1, 16384)
+    pace.saw(1e-300, moved)
+    assert pace.text(moved) == moved.text
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.integers(0, 10**6), st.integers(0, 100)), min_size=1, max_size=40),
     st.one_of(st.none(), st.integers(0, 10**7)),
