@@ -28,6 +28,8 @@ SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # These tests wait for servers most of the time.
 INTEGRATION_WORKERS = str((os.cpu_count() or 1) + 1)
+# Repeated at the end for those who see no more than the end of the output.
+FAILURES_SHOWN, FAILURE_WIDTH = 8, 300
 SCENARIOS = ("default", "life", "debian11", "debian13", "valkey")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 # A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
@@ -41,6 +43,8 @@ COMMON = {
 # What ansible-test says as it begins one of its sanity tests, and what it says at the end about those that failed.
 SANITY = re.compile(r'^Running sanity test "[^"]+".*$', re.M)
 SANITY_FAILED = re.compile(r"The (\d+) sanity test\(s\) listed below")
+# Lines that name what failed, as pytest, ansible-test and ansible-playbook begin them.
+NAMES_FAILURE = re.compile(r"^(FAILED |ERROR:? |\[ERROR\]: |fatal: )")
 # The last line that pytest prints, for instance "==== 3 failed, 40 passed, 1 skipped in 2.31s ====".
 SUMMARY = re.compile(r"^=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran)\b.*) in [\d.:]+.*=+$")
 
@@ -65,6 +69,7 @@ class Outcome:
     skipped: int
     seconds: float
     remark: str = ""
+    failures: list[str] = field(default_factory=list)
 
 
 def tracked_files() -> list[str]:
@@ -236,6 +241,8 @@ def execute(suite: Suite) -> Outcome:
         except OSError as error:
             code, output = 127, ""
             print(error)
+        if code:
+            outcome.failures += [line.rstrip() for line in output.splitlines() if NAMES_FAILURE.match(line)]
         if suite.counted:
             counts = count(output)
             outcome.passed += counts["passed"]
@@ -266,6 +273,9 @@ def main() -> int:
         return 2
     (CACHE / "logs").mkdir(parents=True, exist_ok=True)
     outcomes = [execute(suite) for suite in known if suite.name in chosen]
+    for one in outcomes:
+        for line in one.failures[-FAILURES_SHOWN:]:
+            print(f"{one.name}: {line[:FAILURE_WIDTH]}")
     print(f"\n{'suite':<20} {'result':<8} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
     for one in outcomes:
         result = "FAILED" if one.failed else "ok"
