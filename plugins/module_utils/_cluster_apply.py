@@ -351,6 +351,8 @@ class Outcome:
     # The sentences of the steps that were carried out, also when the plan had to be changed on the way.
     done: list[str] = field(default_factory=list)
     replanned: list[str] = field(default_factory=list)
+    # What succeeded, and yet leaves something for a person to do.
+    warnings: list[str] = field(default_factory=list)
     changed: bool = False
 
 
@@ -434,6 +436,7 @@ class Converger:
                     execution.do(steps)
                 finally:
                     outcome.view = execution.view
+                    outcome.warnings += execution.warnings
                 if any(step is put_back for step in steps):
                     hurried = False
         except (RedisProblem, ApplyError, MoveFailed, FailoverError, _Surprise) as exc:
@@ -473,6 +476,7 @@ class _Execution:
         self._cluster = cluster
         self._mover = mover
         self.view = view
+        self.warnings: list[str] = []
         self._timeout = timeout
         self._versions = {state.node: (state.view.product, state.view.version) for state in view.nodes}
         self._ids = {state.node: state.node_id for state in view.nodes}
@@ -584,7 +588,7 @@ class _Execution:
         fields = parse_info(self._cluster.send(step.node, "INFO", "replication"))
         if fields.get("role") != "slave":
             raise _Surprise(f"{step.node.name} is no replica any more, so its data are not a copy.")
-        self._cluster.send(step.node, "CLUSTER", "RESET", "SOFT")
+        self._reset(step.node, "SOFT")
 
     def _take_over(self, step: TakeOver) -> None:
         self._cluster.send(step.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
@@ -661,10 +665,29 @@ class _Execution:
         """Reset first and forget then: whoever is still running would be met again when the ban has passed."""
         for step in steps:
             self._expect_nothing(step.node)
-            self._cluster.send(step.node, "CLUSTER", "RESET", "HARD")
+            self._reset(step.node, "HARD")
         leaving = {step.node for step in steps}
         staying = [state.node for state in self.view.nodes if state.node not in leaving]
         self._forget(staying, [step.node_id for step in steps])
+
+    def _reset(self, node: DeclaredNode, how: str) -> None:
+        """Let a node forget the cluster and its copies, also those on its disk.
+
+        CLUSTER RESET empties the memory of a replica and leaves its append-only file and its RDB file as they are. From
+        these it would have the old keys back when it is started again, and claim their slots.
+        """
+        self._cluster.send(node, "CLUSTER", "RESET", how)
+        if self._cluster.send(node, "DBSIZE"):
+            raise _Surprise(f"{node.name} was reset and holds keys nevertheless.")
+        try:
+            self._cluster.send(node, "FLUSHALL")
+        except RedisProblem as problem:
+            if problem.kind not in ("error", "acl"):
+                raise
+            self.warnings.append(
+                f"{node.name} was reset, but its data files could not be emptied ({problem.detail.rstrip('.')}); when "
+                "it is started again, it loads old copies of keys from them. Delete the files before it is."
+            )
 
     def _expect_nothing(self, node: DeclaredNode) -> None:
         info = parse_info(self._cluster.send(node, "INFO", "replication"))

@@ -699,9 +699,15 @@ class _SlotMove(_KeyMove):
     def _tell_source(self, slots: Sequence[int]) -> None:
         replies = self._set_slots(self._source, slots, "NODE", self._to.node_id)
         # A primary that has lost its last slot may have become a replica by itself; it has heard of its loss then.
+        # Valkey says UNBLOCKED where that happened while it waited for its own replicas to hear of the change.
+        heard = ("with masters", "UNBLOCKED")
         self._expect_ok(
             "lost-source",
-            [reply for reply in replies if not (isinstance(reply, RedisProblem) and "with masters" in reply.detail)],
+            [
+                reply
+                for reply in replies
+                if not (isinstance(reply, RedisProblem) and any(text in reply.detail for text in heard))
+            ],
         )
 
 

@@ -421,8 +421,8 @@ def converge(module: AnsibleModule, desired: Desired, cluster: Cluster, lock: Cl
         progress.failed(str(exc))
         failure = {**result, "msg": str(exc), "changed": outcome.changed, "cluster": outcome.view.as_dict()}
         module.fail_json(**failure, **told_about(outcome, progress))
-    if progress.warning:
-        module.warn(progress.warning)
+    for warning in (*outcome.warnings, *([progress.warning] if progress.warning else [])):
+        module.warn(warning)
     return {
         **result,
         **told_about(outcome, progress),

@@ -296,3 +296,39 @@ def test_with_the_oldest_redis_py(servers: Servers, run_module: RunModule, versi
     assert_same(before, dump(life.running))
     info = run("redis_cluster_info", nodes=list(life.nodes.values()), replicas_per_primary=1)
     assert info["problems"] == []
+
+
+# --- after a node has left ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept_by", ["appendonly yes", "save 3600 1"])
+@pytest.mark.parametrize("version", FULL)
+def test_a_replica_that_has_left_comes_up_empty(describe: Describe, version: str, kept_by: str) -> None:
+    """Otherwise it would load its old copies, and claim their slots."""
+    life = describe(version, strings=200, extra=[kept_by])
+    gone = [life.replica_names(primary)[0] for primary in life.primary_names()]
+    for name in gone:
+        assert life.by_name[name].call("DBSIZE")
+        life.by_name[name].call("SAVE")
+    life.remove(*gone)
+    life.replicas_per_primary = 0
+    assert "warnings" not in life.apply()
+    for name in gone:
+        life.by_name[name].kill()
+        life.by_name[name].start_again()
+        assert life.by_name[name].call("DBSIZE") == 0
+        assert not me(life.by_name[name]).slots
+    life.assert_done()
+
+
+def test_data_files_that_cannot_be_emptied_are_told(describe: Describe) -> None:
+    life = describe(strings=200, extra=['rename-command FLUSHALL ""'])
+    gone = [life.replica_names(primary)[0] for primary in life.primary_names()]
+    life.remove(*gone)
+    life.replicas_per_primary = 0
+    result = life.apply()
+    assert len(result["warnings"]) == len(gone)
+    told = str(result["warnings"][0])
+    assert "its data files could not be emptied" in told
+    assert "Delete the files before it is." in told
+    life.assert_done()

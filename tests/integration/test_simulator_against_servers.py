@@ -273,7 +273,8 @@ def stop_or_start(twins: Twins, pair: Pair) -> None:
         for one in dead:
             twins.history.append(f"{twins.pairs.index(one)}: starts")
             one.real.start_again()
-            one.twin.start(keep_data=False)
+            # Nothing is saved, but a replica has the file of its first synchronization, from which it goes on.
+            one.twin.start(keep_data=one.twin.is_replica)
     elif pair.twin.bus.owned:
         twins.history.append(f"{twins.pairs.index(pair)}: is killed")
         pair.real.kill()

@@ -80,6 +80,14 @@ def _dbsize(server: SimServer, _words: Sequence[str], _client: Any) -> int:
     return server.number_of_keys
 
 
+def _flushall(server: SimServer, _words: Sequence[str], _client: Any) -> str:
+    if server.bus.me.flags & REPLICA:
+        raise CommandError("READONLY You can't write against a read only replica.")
+    for key in [key for keys in server.keys.values() for key in keys]:
+        server.write(key, None)
+    return "OK"
+
+
 def _role(server: SimServer, _words: Sequence[str], _client: Any) -> list[Any]:
     if server.target is not None:
         state = "connected" if server.link_up else "sync" if server.syncing else "connect"
@@ -512,7 +520,7 @@ def _setslot(server: SimServer, words: Sequence[str]) -> str:
     else:
         raise CommandError("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")
     for follower in followers:
-        follower.copy_open_slots(server)
+        follower.copy_open_slots(server, [slot])
         if action == "NODE" and words[4] in follower.bus.members:
             follower.bus.bind(follower.bus.members[words[4]], 1 << slot)
     bus.touch()
@@ -648,6 +656,7 @@ def _reset(server: SimServer, words: Sequence[str]) -> str:
         raise CommandError("ERR CLUSTER RESET can't be called with master nodes containing keys")
     server.simulation.was_reset(server)
     server.bus.reset(mode == "HARD")
+    server.history = object()
     return "OK"
 
 
@@ -737,6 +746,7 @@ _COMMANDS: dict[str, _Command] = {
     "PING": _ping,
     "INFO": _info,
     "DBSIZE": _dbsize,
+    "FLUSHALL": _flushall,
     "ROLE": _role,
     "CONFIG": _config,
     "CLIENT": _client,

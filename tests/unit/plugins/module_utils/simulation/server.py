@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,8 @@ class SimServer:
         self.syncing = False
         # Since when nothing comes from the primary; a server that never had one is as good as down since ever.
         self.down_since = _EVER
+        # Servers with the same history of writes go on in each other's streams, as with the same replication id.
+        self.history = object()
         self._attempt = 0
         self._next_try = 0.0
         self.migrations: list[dict[str, Any]] = []
@@ -223,6 +226,8 @@ class SimServer:
         self.alive = True
         self.offset = 0
         self.down_since = _EVER
+        if not (keep_data and self.is_replica):
+            self.history = object()
         if not keep_data:
             self.keys.clear()
         self._restart_bus()
@@ -388,12 +393,16 @@ class SimServer:
         self.syncing = True
         self.simulation.schedule(self.simulation.sync_delay, self._finish_sync, source, self._attempt)
 
-    def copy_open_slots(self, source: SimServer) -> None:
+    def copy_open_slots(self, source: SimServer, slots: Iterable[int]) -> None:
         """Take over the marks of a primary, so that they are there after a failover."""
         members = self.bus.members
         for theirs, ours in ((source.bus.migrating, self.bus.migrating), (source.bus.importing, self.bus.importing)):
-            ours.clear()
-            ours.update((slot, members[peer.node_id]) for slot, peer in theirs.items() if peer.node_id in members)
+            for slot in slots:
+                peer = theirs.get(slot)
+                if peer is not None and peer.node_id in members:
+                    ours[slot] = members[peer.node_id]
+                else:
+                    ours.pop(slot, None)
 
     def _finish_sync(self, source: SimServer, attempt: int) -> None:
         if not self.alive or self._attempt != attempt or self.source is not source:
@@ -407,8 +416,10 @@ class SimServer:
             self.offset = source.offset
             self.syncing = False
             self.link_up = True
-            if self.version.knows_shards:
-                self.copy_open_slots(source)
+            # Who only goes on in the stream, also after a restart, does not hear of marks that were set meanwhile.
+            if self.version.knows_shards and self.history is not source.history:
+                self.copy_open_slots(source, range(SLOTS))
+            self.history = source.history
 
     # --- INFO -------------------------------------------------------------------------------------------------------
 
