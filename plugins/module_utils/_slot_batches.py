@@ -29,8 +29,11 @@ MIGRATION = "migration"
 
 _MEBIBYTE = 1024 * 1024
 
-# More empty slots go into one window, because each costs only a few marks.
+# A window's marks and its handing over hold its servers up all at once, and clients are redirected while it is open:
+# smaller ones are gentler, larger ones faster (64 slots for 16: a third less time, a quarter more at the 99th
+# percentile of latency). More empty slots go into one, because each costs only a few marks.
 _SLOTS_PER_WINDOW = 64
+_SLOTS_PER_GENTLE_WINDOW = 16
 _EMPTY_SLOTS_PER_WINDOW = 512
 _KEYS_PER_WINDOW = 8192
 
@@ -42,6 +45,25 @@ _BYTES_LIKE_ONE_KEY = 4096
 _SMALLEST_BUDGET = 16.0
 _FIRST_BUDGET = 128.0
 _LARGEST_BUDGET = 16384.0
+
+# While clients work on the source, and while they do not: milliseconds at a time, and the share of the time. Measured
+# with three sources and three targets on two cores: the first keeps the 99th percentile of latency below twice that of
+# moving ten keys at a time, and is still more than twice as fast.
+_GENTLE_STALL, _GENTLE_LOAD = 1.0, 0.25
+_QUICK_STALL, _QUICK_LOAD = 5.0, 1.0
+# Commands a second from which on clients count as working, and how often to look.
+_BUSY_RATE = 20.0
+SECONDS_BETWEEN_LOOKS = 0.5
+# Commands that no client works with: those of this collection, of replicas, and of whoever watches a server.
+_NO_WORK = frozenset(
+    word
+    for line in (
+        "acl asking auth bgrewriteaof bgsave client cluster command config dbsize debug discard dump eval exec",
+        "function hello info lastsave latency memory migrate module multi object ping psync pttl quit readonly",
+        "replconf replicaof reset restore restore-asking role save script select slowlog sync time wait",
+    )
+    for word in line.split()
+)
 
 # The keys of one slot with their sizes, already cut into batches and encoded as MIGRATE wants them. Replies with
 # the number of keys, the size of the largest one and its name, and then three items a batch: count, bytes, keys.
@@ -100,20 +122,22 @@ class Limits:
     """How gently slots are moved.
 
     Attributes:
-        stall: milliseconds for which moving may keep a server busy at a time; less of it moves slower.
+        stall: milliseconds for which moving may keep a server busy at a time; less of it moves slower. None chooses
+            it by whether clients work on the source.
         batch_keys: the most keys in one MIGRATE.
         batch_bytes: the most bytes in one MIGRATE, by MEMORY USAGE; only a single key may exceed it.
         huge_key_rate: bytes per second at which a single huge key is supposed to move.
         timeout: seconds that may pass without any progress.
         load: the share of its time, above 0 and up to 1, that a source is kept at moving; the rest is the clients'.
+            None chooses it likewise.
     """
 
-    stall: float = 5.0
+    stall: float | None = None
     batch_keys: int = 200
     batch_bytes: int = 2 * _MEBIBYTE
     huge_key_rate: int = 50 * _MEBIBYTE
     timeout: float = 60.0
-    load: float = 1.0
+    load: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,8 +228,11 @@ class Fetched:
     batches: tuple[Batch, ...]
 
 
-def windows(slots: Sequence[int], counts: Mapping[int, int]) -> Iterator[tuple[int, ...]]:
-    """Cut slots into windows that are marked, moved and handed over together; empty slots by themselves."""
+def windows(slots: Sequence[int], counts: Mapping[int, int], pace: Pace) -> Iterator[tuple[int, ...]]:
+    """Cut slots into windows that are marked, moved and handed over together; empty slots by themselves.
+
+    The size of each window is that of the pace at the time when it is asked for.
+    """
     empty = [slot for slot in slots if not counts.get(slot)]
     for first in range(0, len(empty), _EMPTY_SLOTS_PER_WINDOW):
         yield tuple(empty[first : first + _EMPTY_SLOTS_PER_WINDOW])
@@ -215,7 +242,7 @@ def windows(slots: Sequence[int], counts: Mapping[int, int]) -> Iterator[tuple[i
         count = counts.get(slot, 0)
         if not count:
             continue
-        if window and (len(window) == _SLOTS_PER_WINDOW or keys + count > _KEYS_PER_WINDOW):
+        if window and (len(window) >= pace.slots or keys + count > _KEYS_PER_WINDOW):
             yield tuple(window)
             window, keys = [], 0
         window.append(slot)
@@ -260,7 +287,46 @@ class Pace:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._looked: float | None = None
+        self._calls: int | None = None
+        self.busy = False
         self.budget = _FIRST_BUDGET
+
+    @property
+    def watches(self) -> bool:
+        """Whether it matters what clients do."""
+        return self._limits.stall is None or self._limits.load is None
+
+    def wants_a_look(self, now: float) -> bool:
+        """Whether it is time to look again at what clients do."""
+        return self.watches and (self._looked is None or now - self._looked >= SECONDS_BETWEEN_LOOKS)
+
+    def saw(self, now: float, calls: int | None) -> None:
+        """Learn how many commands of clients the source has carried out so far; None if it may not be known."""
+        if calls is None:
+            self.busy = True
+        elif self._looked is not None and self._calls is not None and now > self._looked:
+            self.busy = (calls - self._calls) / (now - self._looked) > _BUSY_RATE
+        self._looked, self._calls = now, calls
+
+    @property
+    def stall(self) -> float:
+        """Milliseconds for which a flush may keep a server busy."""
+        if self._limits.stall is not None:
+            return self._limits.stall
+        return _GENTLE_STALL if self.busy else _QUICK_STALL
+
+    @property
+    def load(self) -> float:
+        """The share of its time that a source may be kept at moving."""
+        if self._limits.load is not None:
+            return self._limits.load
+        return _GENTLE_LOAD if self.busy else _QUICK_LOAD
+
+    @property
+    def slots(self) -> int:
+        """The most slots with keys for a window."""
+        return _SLOTS_PER_GENTLE_WINDOW if self.load < 1 else _SLOTS_PER_WINDOW
 
     @property
     def keys(self) -> int:
@@ -287,7 +353,7 @@ class Pace:
 
     def took(self, cost: float, milliseconds: float) -> None:
         """Learn from a flush."""
-        if milliseconds > self._limits.stall:
+        if milliseconds > self.stall:
             self.budget = max(_SMALLEST_BUDGET, self.budget * 0.7)
         elif cost >= self.budget / 2:
             self.budget = min(_LARGEST_BUDGET, self.budget * 1.1)
@@ -370,6 +436,17 @@ def keys_of(batch: Batch) -> list[bytes]:
 def single(slot: int, key: bytes, size: int = 0) -> Batch:
     """A batch of one key."""
     return Batch(slot, 1, size, bulk(key))
+
+
+def client_calls(stats: Mapping[str, str]) -> int:
+    """How many commands clients have worked with, from the fields of INFO commandstats."""
+    calls = 0
+    for name, value in stats.items():
+        command_name = name[len("cmdstat_") :].partition("|")[0].lower()
+        if name.startswith("cmdstat_") and command_name not in _NO_WORK:
+            number = dict(part.partition("=")[::2] for part in value.split(",")).get("calls", "")
+            calls += int(number) if number.isdigit() else 0
+    return calls
 
 
 def database_keys(keyspace: Mapping[str, str]) -> dict[int, int]:

@@ -50,6 +50,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches imp
     Pace,
     Progress,
     Totals,
+    client_calls,
     command,
     cut,
     database_keys,
@@ -81,6 +82,7 @@ _LEAST_MIGRATE_TIMEOUT = 250
 _NODE_TIMEOUT = 15000
 _LARGEST_BULK = 512 * 1024 * 1024
 _REPORT_SECONDS = 0.5
+_SECONDS_OF_FIRST_LOOK = 0.1
 _LATE_COMMANDS = frozenset({"NULL", "auth", "select", "restore", "restore-asking"})
 
 
@@ -462,11 +464,25 @@ class _KeyMove:
             self._pace.took(sum(batch.cost for batch in flush), (self._clock.now() - began) * 1000)
             self._judge(flush, replies)
             self._rest(began)
+            if self._pace.wants_a_look(self._clock.now()):
+                self._look()
+
+    def _watch(self) -> None:
+        """Find out whether clients work on the source, before the first key moves."""
+        if self._pace.wants_a_look(self._clock.now()):
+            self._look()
+            self._clock.sleep(_SECONDS_OF_FIRST_LOOK)
+            self._look()
+
+    def _look(self) -> None:
+        reply = self._source.pipeline([("INFO", "commandstats")])[0]
+        calls = None if isinstance(reply, RedisProblem) else client_calls(parse_info(str(reply)))
+        self._pace.saw(self._clock.now(), calls)
 
     def _rest(self, began: float) -> None:
         """Leave the servers to their clients for a while, in proportion to the time since then."""
-        if self._limits.load < 1:
-            self._clock.sleep((self._clock.now() - began) * (1 / self._limits.load - 1))
+        if self._pace.load < 1:
+            self._clock.sleep((self._clock.now() - began) * (1 / self._pace.load - 1))
 
     def _send(self, batches: Sequence[Batch], milliseconds: int, *, replace: bool = False) -> list[Any]:
         packed, seconds = [], 0.0
@@ -644,7 +660,9 @@ class _SlotMove(_KeyMove):
         if not slots:
             return
         self._learn()
-        for window in windows(slots, counts):
+        if any(counts.get(slot) for slot in slots):
+            self._watch()
+        for window in windows(slots, counts, self._pace):
             began = self._clock.now()
             batches = self._fetch([slot for slot in window if counts.get(slot)], counts)
             self._open(window)
@@ -724,7 +742,8 @@ class _OrphanMove(_KeyMove):
         self._learn()
         # A script cannot read keys of slots that others own.
         self._scripts = False
-        for window in windows([slot for slot in slots if counts.get(slot)], counts):
+        self._watch()
+        for window in windows([slot for slot in slots if counts.get(slot)], counts, self._pace):
             # Without this mark a server sends MIGRATE away to the owner.
             self._expect_ok("lost-source", self._set_slots(self._source, window, "IMPORTING", self._to.node_id))
             self._empty(window, self._fetch(window, counts))

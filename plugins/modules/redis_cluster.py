@@ -72,16 +72,18 @@ options:
     description:
       - For how many milliseconds a server may be kept busy with moving keys at a time. Less is gentler to the clients,
         more is faster. A key that is larger than what can be moved in that time is moved all the same.
+      - Without it, that is 1 while clients work on the owner of the slots (more than 20 commands a second), and 5 while
+        none do.
       - It has no effect on atomic moves.
     type: int
-    default: 5
   move_load:
     description:
       - For how many percent of the time the owners of slots that move are kept at moving; for the rest of it they are
-        there for their clients alone. With 25, moving takes about four times as long as with 100.
+        there for their clients alone. With 25, moving takes up to four times as long as with 100.
+      - Without it, that is 25 while clients work on the owner of the slots (more than 20 commands a second), and 100
+        while none do.
       - It has no effect on atomic moves.
     type: int
-    default: 100
   progress_file:
     description:
       - A file on the host that runs the module, in which a person can watch the run with C(tail -f), for example how
@@ -311,9 +313,9 @@ def described(module: AnsibleModule) -> Desired:
     reasons += [*unclear, *unreadable]
     if params["rebalance_threshold"] < 0:
         reasons.append(f"rebalance_threshold is {params['rebalance_threshold']:g}; it is a percentage, 0 or more.")
-    if params["move_stall"] < 1:
+    if params["move_stall"] is not None and params["move_stall"] < 1:
         reasons.append(f"move_stall is {params['move_stall']}; it must be 1 millisecond or more.")
-    if not 1 <= params["move_load"] <= 100:
+    if params["move_load"] is not None and not 1 <= params["move_load"] <= 100:
         reasons.append(f"move_load is {params['move_load']}; it is a percentage from 1 to 100.")
     if reasons:
         raise PlanRefused(reasons)
@@ -396,8 +398,11 @@ def slot_mover(
             still_alone()
             confirmed = clock.now()
 
+    percent = module.params["move_load"]
     limits = _slot_batches.Limits(
-        stall=module.params["move_stall"], timeout=module.params["timeout"], load=module.params["move_load"] / 100
+        stall=module.params["move_stall"],
+        timeout=module.params["timeout"],
+        load=None if percent is None else percent / 100,
     )
     return SlotMover(cluster.connect, credentials(module.params), limits, clock, THREADS, report)
 
@@ -445,8 +450,8 @@ def main() -> None:
             "remove": {"type": "list", "elements": "str", "default": []},
             "rebalance_threshold": {"type": "float", "default": 2},
             "move_method": {"type": "str", "choices": ["auto", "keys", "atomic"], "default": "auto"},
-            "move_stall": {"type": "int", "default": 5},
-            "move_load": {"type": "int", "default": 100},
+            "move_stall": {"type": "int"},
+            "move_load": {"type": "int"},
             "progress_file": {"type": "path"},
             "allow_data_loss": {"type": "list", "elements": "str", "default": []},
             "assume_fresh": {"type": "bool", "default": False},

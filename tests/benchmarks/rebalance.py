@@ -185,9 +185,9 @@ CLI = {
 MODULE = {"redis_cluster": by_module}
 # Gentler to the clients than it is by itself, and less gentle.
 PACES = {
-    "redis_cluster, move_stall 2": partial(by_module, move_stall=2),
-    "redis_cluster, move_stall 2, move_load 25": partial(by_module, move_stall=2, move_load=25),
-    "redis_cluster, move_stall 50": partial(by_module, move_stall=50),
+    "redis_cluster, move_stall 5, move_load 100": partial(by_module, move_stall=5, move_load=100),
+    "redis_cluster, move_stall 1, move_load 50": partial(by_module, move_stall=1, move_load=50),
+    "redis_cluster, move_stall 1, move_load 10": partial(by_module, move_stall=1, move_load=10),
 }
 ATOMIC = {
     "valkey-cli": lambda cluster: by_cli(cluster, cli=VALKEY_CLI),

@@ -33,6 +33,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view imp
     SlotRanges,
     each_slot,
     parse_cluster_nodes,
+    parse_info,
     to_ranges,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisConnection, Tls
@@ -44,6 +45,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches imp
     Move,
     MoveFailed,
     Progress,
+    client_calls,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_moves import SlotMover
 
@@ -212,6 +214,23 @@ def test_slots_without_keys_move_too(servers: Servers, version: str) -> None:
     assert cluster.mover(threads=1).move([cluster.half(0, 1)]).keys == 0
     assert cluster.slots(1) == ((8192, 16383),)
     cluster.judge()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_moving_is_not_taken_for_the_work_of_clients(servers: Servers, version: str) -> None:
+    cluster = shards(servers, version=version)
+    cluster.fill(300)
+
+    def worked() -> list[int]:
+        return [client_calls(parse_info(str(server.call("INFO", "commandstats")))) for server in cluster.servers]
+
+    before = worked()
+    assert cluster.mover().move([cluster.half(0, 1)]).keys
+    assert worked() == before
+    key = next(f"mine:{number}" for number in range(100) if cluster.owner(b"mine:%d" % number) == 0)
+    for _time in range(30):
+        cluster.servers[0].call("INCR", key)
+    assert worked() == [before[0] + 30, before[1]]
 
 
 def test_what_has_moved_already_is_nothing_to_do(servers: Servers) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._slot_batches imp
     MigrateEncoder,
     Move,
     Pace,
+    client_calls,
     command,
     cut,
     database_keys,
@@ -70,13 +71,18 @@ def test_servers_move_slots_by_themselves_only_if_all_of_both_shards_can(
     assert method_for(source, target) == method
 
 
-@given(st.dictionaries(st.integers(0, 16383), st.integers(0, 9000), max_size=900))
-def test_windows_hold_every_slot_once(counts: dict[int, int]) -> None:
-    cut_up = list(windows(list(counts), counts))
+@given(
+    st.dictionaries(st.integers(0, 16383), st.integers(0, 9000), max_size=900), st.sampled_from([(1.0, 64), (0.5, 16)])
+)
+def test_windows_hold_every_slot_once_and_fewer_when_gentle(
+    counts: dict[int, int], load_and_most: tuple[float, int]
+) -> None:
+    load, most = load_and_most
+    cut_up = list(windows(list(counts), counts, Pace(Limits(load=load))))
     assert sorted(slot for window in cut_up for slot in window) == sorted(counts)
     for window in cut_up:
         keys = [counts[slot] for slot in window]
-        assert not any(keys) or (all(keys) and (len(keys) == 1 or (len(keys) <= 64 and sum(keys) <= 8192)))
+        assert not any(keys) or (all(keys) and (len(keys) == 1 or (len(keys) <= most and sum(keys) <= 8192)))
 
 
 @given(
@@ -140,6 +146,54 @@ def test_the_pace_shrinks_when_it_stalls_a_server_and_recovers() -> None:
     for _time in range(100):
         pace.took(pace.budget, 1)
     assert (pace.keys, pace.size) == (100, 1000)
+
+
+def test_the_pace_is_gentle_while_clients_work_unless_it_is_set() -> None:
+    pace = Pace(Limits())
+    assert pace.wants_a_look(0.0)
+    pace.saw(0.0, 1000)
+    assert (pace.stall, pace.load) == (5.0, 1.0)
+    assert not pace.wants_a_look(0.4)
+    pace.saw(0.5, 1020)
+    assert (pace.stall, pace.load) == (1.0, 0.25)
+    pace.saw(1.0, 1030)
+    assert (pace.stall, pace.load) == (5.0, 1.0)
+    pace.saw(1.5, None)
+    assert pace.busy
+    assert not pace.wants_a_look(1.9)
+    # Somebody has reset the statistics.
+    pace.saw(2.0, 50)
+    pace.saw(2.5, 0)
+    assert not pace.busy
+    half = Pace(Limits(load=0.5))
+    half.saw(0.0, None)
+    assert (half.watches, half.stall, half.load) == (True, 1.0, 0.5)
+    fixed = Pace(Limits(stall=7, load=0.5))
+    fixed.saw(0.0, None)
+    assert not fixed.wants_a_look(0.0)
+    assert (fixed.stall, fixed.load) == (7.0, 0.5)
+
+
+def test_the_next_window_is_smaller_when_clients_come_to_work() -> None:
+    pace = Pace(Limits())
+    cutting = windows(range(300), dict.fromkeys(range(300), 1), pace)
+    assert len(next(cutting)) == 64
+    pace.saw(0.0, None)
+    assert len(next(cutting)) == 16
+
+
+def test_only_the_commands_of_clients_are_counted() -> None:
+    stats = {
+        "cmdstat_get": "calls=20,usec=9,usec_per_call=0.45",
+        "cmdstat_SET": "calls=3,usec=9,usec_per_call=3.00,rejected_calls=0,failed_calls=0",
+        "cmdstat_config|get": "calls=100,usec=9",
+        "cmdstat_cluster": "calls=100,usec=9",
+        "cmdstat_migrate": "calls=100,usec=9",
+        "cmdstat_xinfo|stream": "calls=1,usec=9",
+        "cmdstat_zadd": "nonsense",
+        "total_commands_processed": "1000",
+    }
+    assert client_calls(stats) == 24
 
 
 def test_a_flush_is_bounded_by_count_and_cost_and_never_empty() -> None:
