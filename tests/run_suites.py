@@ -44,7 +44,8 @@ COMMON = {
 SANITY = re.compile(r'^Running sanity test "[^"]+".*$', re.M)
 SANITY_FAILED = re.compile(r"The (\d+) sanity test\(s\) listed below")
 # Lines that name what failed, as pytest, ansible-test and ansible-playbook begin them.
-NAMES_FAILURE = re.compile(r"^(FAILED |ERROR:? |\[ERROR\]: |fatal: )")
+# Molecule draws a line to the left of what ansible-playbook prints.
+NAMES_FAILURE = re.compile(r"^(?:\s*│\s*)?(?:FAILED |ERROR:? |\[ERROR\]: |fatal: |failed: )")
 # The last line that pytest prints, for instance "==== 3 failed, 40 passed, 1 skipped in 2.31s ====".
 SUMMARY = re.compile(r"^=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran)\b.*) in [\d.:]+.*=+$")
 
@@ -273,14 +274,14 @@ def main() -> int:
         return 2
     (CACHE / "logs").mkdir(parents=True, exist_ok=True)
     outcomes = [execute(suite) for suite in known if suite.name in chosen]
-    for one in outcomes:
-        for line in one.failures[-FAILURES_SHOWN:]:
-            print(f"{one.name}: {line[:FAILURE_WIDTH]}")
     print(f"\n{'suite':<20} {'result':<8} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
     for one in outcomes:
         result = "FAILED" if one.failed else "ok"
         numbers = f"{one.passed:>6} {one.failed:>6} {one.skipped:>7} {one.seconds:>8.1f}"
         print(f"{one.name:<20} {result:<8} {numbers}  {one.remark}".rstrip())
+    for one in outcomes:
+        for line in one.failures[-FAILURES_SHOWN:]:
+            print(f"{one.name}: {line[:FAILURE_WIDTH]}")
     failed = sum(one.failed for one in outcomes)
     print(f"{sum(one.passed for one in outcomes)} passed, {failed} failed", flush=True)
     return 1 if failed else 0
