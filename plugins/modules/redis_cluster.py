@@ -80,7 +80,7 @@ options:
     description:
       - For how many percent of the time the owners of slots that move are kept at moving; for the rest of it they are
         there for their clients alone. With 25, moving takes up to four times as long as with 100.
-      - Without it, that is 25 while clients work on the owner of the slots (more than 20 commands a second), and 100
+      - Without it, that is 15 while clients work on the owner of the slots (more than 20 commands a second), and 100
         while none do.
       - It has no effect on atomic moves.
     type: int
