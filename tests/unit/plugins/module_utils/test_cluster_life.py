@@ -304,3 +304,23 @@ def test_a_replica_that_looks_for_its_primary_where_it_was_is_told() -> None:
     assert next(sentence.split(".")[0] for sentence in result.outcome.done).startswith("Make redis-")
     assert replica.link_up
     check_end(state, desired)
+
+
+def test_a_mark_that_shows_after_the_last_step_is_taken_off() -> None:
+    simulation = Simulation(1, "valkey-8.1")
+    state = make_cluster(blank(simulation, random.Random(1), 6, 1, hosts=3, zones=1))
+    replica = state.replicas[0]
+    replica.replicate_from("192.0.2.1", 6379)
+    owner = next(server for server in state.servers if server.bus.owner_of(0) is server.bus.me)
+    taker = next(server for server in state.servers if server.bus.me.slots and server is not owner)
+
+    def mark(_server: SimServer, words: tuple[str, ...]) -> None:
+        if words[:2] == ("CLUSTER", "REPLICATE"):
+            taker.bus.importing[0] = taker.bus.members[owner.bus.me.node_id]
+
+    simulation.after_command.append(mark)
+    desired = Desired(state.nodes, 1, NODE_TIMEOUT)
+    result = run(simulation, desired)
+    assert result.outcome is not None
+    assert "has not finished" in result.outcome.replanned[0]
+    check_end(state, desired)
