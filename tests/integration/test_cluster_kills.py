@@ -33,14 +33,6 @@ from servers import DISTRIBUTION, Server, Servers
 EXPLORE = bool(os.environ.get("EXPLORE"))
 FULL = (DISTRIBUTION, "valkey-9.1")
 FAULTS = ("killed", "frozen")
-# Those whose repair takes steps of its own kind.
-KILLED_REPAIRS = (
-    "half of the keys have moved",
-    "the source was not told of the end",
-    "the source failed over",
-    "keys lie where they do not belong",
-    "a slot with keys has no owner",
-)
 # A member that is banned may seem to be known again for a moment, in which the next run would see nothing to repair.
 BANNED = "one member has forgotten another"
 Describe = Callable[..., Described]
@@ -187,9 +179,7 @@ def test_a_killed_run(describe: Describe, operation: str, version: str) -> None:
     at_each_step(life, OPERATIONS[operation], lambda _number, step: run_and_kill(life, step, chance))
 
 
-@pytest.mark.parametrize(
-    ("breakage", "version"), cases([name for name in BREAKAGES if name != BANNED] if EXPLORE else KILLED_REPAIRS)
-)
+@pytest.mark.parametrize(("breakage", "version"), cases([name for name in BREAKAGES if name != BANNED]))
 def test_a_killed_repair(describe: Describe, breakage: str, version: str) -> None:
     life = describe(version, node_timeout=2000, extra=settings_of(version))
     chance = random.Random(3)
