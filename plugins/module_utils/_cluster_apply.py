@@ -792,8 +792,8 @@ class _Execution:
             if self._cluster.clock.now() - begun > _MEET_AGAIN:
                 opened = [problem.sentence for problem in self.view.errors if problem.kind == "open-slot"]
                 if opened:
-                    # A replica that took its primary's role over since the plan was made has brought its mark along,
-                    # and no mark ends by itself.
+                    # No mark ends by itself. One may show after the plan was made: when its holder comes back, or
+                    # when a replica that holds a copy of it takes its primary's role over.
                     raise _Surprise(" ".join(opened))
                 for state in self.view.nodes:
                     if state.node not in sent_again and self._follows_an_old_address(state):
