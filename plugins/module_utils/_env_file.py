@@ -46,7 +46,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A line that systemd passes over. ``name`` is what stands before the equals sign, never the value."""
+    """A line that gives no value. ``name`` is what stands before the equals sign, never the value."""
 
     line: int
     name: str
@@ -63,10 +63,25 @@ class EnvironmentFile:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Statement:
+    """What is neither blank nor comment, at ``text[start:end]``, which leaves out the line break that ends it."""
+
+    name: str
+    # None without an equals sign. May be a secret, and so is not shown.
+    value: str | None = field(repr=False)
+    line: int
+    start: int
+    end: int
+    # Whether a quote is open to the end of the file.
+    unclosed: bool = False
+
+
 class _Reader:
     def __init__(self, text: str, comment_ends_with_line: bool) -> None:
         self.text = text
         self.at = 0
+        self.unclosed = False
         self.comment_ends_with_line = comment_ends_with_line
 
     @property
@@ -123,16 +138,20 @@ class _Reader:
     def single_quoted(self) -> str:
         start = self.at
         end = self.text.find("'", start)
-        # A quote that nobody closes swallows the rest of the file.
-        self.at = len(self.text) if end < 0 else end + 1
-        return self.text[start:] if end < 0 else self.text[start:end]
+        if end < 0:
+            # It swallows the rest of the file.
+            self.unclosed = True
+            self.at = len(self.text)
+            return self.text[start:]
+        self.at = end + 1
+        return self.text[start:end]
 
     def double_quoted(self) -> str:
         parts: list[str] = []
         while self.more:
             character = self.take()
             if character == '"':
-                break
+                return "".join(parts)
             if character != "\\":
                 parts.append(character)
             elif self.more:
@@ -141,6 +160,7 @@ class _Reader:
                     parts.append(following)
                 elif following != "\n":
                     parts.append("\\" + following)
+        self.unclosed = True
         return "".join(parts)
 
     def unquoted(self) -> str:
@@ -164,7 +184,7 @@ class _Reader:
         return "".join(parts[:kept])
 
 
-def _acceptable(text: str) -> bool:
+def acceptable(text: str) -> bool:
     """Whether systemd regards the text as valid UTF-8 (undecodable bytes arrive here as surrogates)."""
     for character in text:
         code = ord(character)
@@ -173,11 +193,43 @@ def _acceptable(text: str) -> bool:
     return True
 
 
-def _why_not_a_name(name: str) -> str:
-    first = name.split(None, 1)[0] if name.split() else ""
-    if first == "export":
-        return "systemd does not know the word export"
-    return "its name is not made of letters, digits and underscores only"
+def statements(text: str, *, systemd_version: int = COMMENT_ENDS_WITH_LINE_SINCE) -> t.Iterator[Statement]:
+    """Take a text apart as systemd of that version does, without judging names and values."""
+    reader = _Reader(text, comment_ends_with_line=systemd_version >= COMMENT_ENDS_WITH_LINE_SINCE)
+    counted_to, line = 0, 1
+    while True:
+        reader.skip(_SPACE)
+        if not reader.more:
+            return
+        start = reader.at
+        line += text.count("\n", counted_to, start)
+        counted_to = start
+        if text[start] in _COMMENT:
+            reader.comment()
+            continue
+        name, assigned = reader.key()
+        value = reader.value() if assigned else None
+        end = reader.at - 1 if text[reader.at - 1] in _NEWLINE else reader.at
+        yield Statement(name, value, line, start, end, reader.unclosed)
+
+
+def is_name(text: str) -> bool:
+    """Whether systemd takes the text for the name of a variable."""
+    return bool(_NAME.match(text))
+
+
+def ignored_statement(statement: Statement) -> Ignored:
+    """Say why systemd passes over this statement, which has no value or whose name is none."""
+    if statement.value is None:
+        # Only the first word: without an equals sign nobody can tell which part is a value.
+        # And perhaps none: Python takes more characters for blanks than systemd does.
+        first = (statement.name.split(None, 1) or [""])[0]
+        return Ignored(statement.line, printable(first), "it has no equals sign")
+    if (statement.name.split(None, 1) or [""])[0] == "export":
+        reason = "systemd does not know the word export"
+    else:
+        reason = "its name is not made of letters, digits and underscores only"
+    return Ignored(statement.line, printable(statement.name), reason)
 
 
 def parse(content: bytes, path: str, *, systemd_version: int = COMMENT_ENDS_WITH_LINE_SINCE) -> EnvironmentFile:
@@ -185,37 +237,22 @@ def parse(content: bytes, path: str, *, systemd_version: int = COMMENT_ENDS_WITH
     if b"\0" in content:
         return EnvironmentFile(path, refused="it holds a NUL byte")
     text = content.decode("utf-8", errors="surrogateescape")
-    reader = _Reader(text, comment_ends_with_line=systemd_version >= COMMENT_ENDS_WITH_LINE_SINCE)
     assignments: list[Variable] = []
     ignored: list[Ignored] = []
-    counted_to, line = 0, 1
-    while True:
-        reader.skip(_SPACE)
-        if not reader.more:
-            return EnvironmentFile(path, tuple(assignments), tuple(ignored))
-        line += text.count("\n", counted_to, reader.at)
-        counted_to = reader.at
-        if text[reader.at] in _COMMENT:
-            reader.comment()
-            continue
-        name, assigned = reader.key()
-        if not assigned:
-            # Only the first word: without an equals sign nobody can tell which part is a value.
-            # And perhaps none: Python takes more characters for blanks than systemd does.
-            first = (name.split(None, 1) or [""])[0]
-            ignored.append(Ignored(line, _printable(first), "it has no equals sign"))
-            continue
-        value = reader.value()
-        if not _acceptable(name) or not _acceptable(value):
+    for statement in statements(text, systemd_version=systemd_version):
+        value = statement.value
+        if value is not None and not (acceptable(statement.name) and acceptable(value)):
             # One such line costs the whole file: systemd stops reading and drops what it has read.
-            return EnvironmentFile(path, refused=f"line {line} is not valid UTF-8")
-        if _NAME.match(name):
-            assignments.append(Variable(name, value, path, line))
+            return EnvironmentFile(path, refused=f"line {statement.line} is not valid UTF-8")
+        if value is not None and is_name(statement.name):
+            assignments.append(Variable(statement.name, value, path, statement.line))
         else:
-            ignored.append(Ignored(line, _printable(name), _why_not_a_name(name)))
+            ignored.append(ignored_statement(statement))
+    return EnvironmentFile(path, tuple(assignments), tuple(ignored))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with a question mark for each character that a message cannot show."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 Scalar = Union[str, int, bool]
-Value = Union[Scalar, list[str]]
+Value = Union[Scalar, list[str], dict[str, str]]
 Path = tuple[str, ...]
 
 # encoding/json of Go: maxNestingDepth in scanner.go.
@@ -171,11 +171,12 @@ def encode(text: str) -> bytes:
 class JsonDocument:
     """A JSON text whose top level is an object, checked from its first to its last character.
 
-    C(levels) says how deep paths may go: 2 reaches C(storage.addrs). Nothing is remembered about what lies deeper, so
-    that a large document costs time in proportion to its size and hardly any memory.
+    C(levels) says how deep paths may go: 2 reaches C(storage.addrs), 3 C(storage.iam_auth.enabled). Nothing is
+    remembered about what lies deeper, so that a large document costs time in proportion to its size and hardly any
+    memory.
     """
 
-    def __init__(self, text: str, levels: int = 2) -> None:
+    def __init__(self, text: str, levels: int = 3) -> None:
         self.text = text
         self._levels = levels
         self._root = _Parser(text, levels).parse()
@@ -624,14 +625,18 @@ def _joined(pieces: Sequence[_Piece], inner: str) -> str:
 
 def _value_text(value: Value, style: _Style, old: str | None) -> str:
     """A value as JSON. Only ASCII is written, which is right whatever encoding the rest of the file is in."""
-    if not isinstance(value, list):
+    if isinstance(value, list):
+        brackets, items = "[]", [json.dumps(item) for item in value]
+    elif isinstance(value, dict):
+        brackets, items = "{}", [f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
+    else:
         return json.dumps(value)
-    items = [json.dumps(item) for item in value]
-    on_one_line = old is not None and old.startswith("[") and "\n" not in old and len(old.strip("[] \t")) > 0
+    opening, closing = brackets
+    on_one_line = old is not None and old.startswith(opening) and "\n" not in old and len(old.strip("[]{} \t")) > 0
     if not items or on_one_line or not style.multi_line:
-        return f"[{', '.join(items)}]"
+        return f"{opening}{', '.join(items)}{closing}"
     inside = style.lead + style.unit
-    return "[" + ",".join(inside + item for item in items) + style.lead + "]"
+    return opening + ",".join(inside + item for item in items) + style.lead + closing
 
 
 def _same(raw: str, value: Value) -> bool:
@@ -639,7 +644,7 @@ def _same(raw: str, value: Value) -> bool:
         return raw == ("true" if value else "false")
     if isinstance(value, int):
         return raw == str(value)
-    if not raw.startswith('"' if isinstance(value, str) else "["):
+    if not raw.startswith('"' if isinstance(value, str) else "[" if isinstance(value, list) else "{"):
         return False
     try:
         return bool(_DECODER.decode(raw) == value)

@@ -10,6 +10,7 @@ Two libraries decide. encoding/json reads the file: keys match without regard to
 equal objects merge, null leaves a scalar alone, and a value of another type is an error. envconfig v1.4.0 reads the
 environment: a variable that is set but empty counts, numbers may have a base prefix, lists are not trimmed.
 Every value keeps its origin, and whatever is wrong becomes a sentence with a remedy; a secret is never in one.
+What the component's version does not read counts for nothing, and is told.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings imp
     STRING,
     TLS_VERSIONS,
     Component,
+    Section,
     Setting,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_versions import (
+    Version,
+    passed,
+    reached,
+    show,
+    spoken,
 )
 
 CLUSTER = "cluster"
@@ -60,7 +69,7 @@ _GO_INTEGER = re.compile(
     r"|(?P<d>[1-9](?:_?[0-9])*|0))\Z"
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "d": 10}
-_REFERENCE = re.compile(r"(env|secrets|consul|vault|file)://(.*)\Z", re.DOTALL)
+_REFERENCE = re.compile(r"(env|secrets|consul|vault|file|kv)://(.*)\Z", re.DOTALL)
 
 # What a file that Go cannot decode does to each component. The two closed ones are assumed to be like the Gateway.
 _BAD_FILE = {
@@ -83,10 +92,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Effective:
-    """What the component does about Redis, and everything that is wrong with it."""
+    """What the component does about Redis in one of its stores, and everything that is wrong with it."""
 
+    # With the section in hand that this is about.
     component: Component
+    version: Version | None
     values: t.Mapping[str, Value]
+    flags: t.Mapping[str, Value]
+    purposes: tuple[str, ...]
     mode: str
     # As written; only those in seeds can be dialled.
     addresses: tuple[str, ...]
@@ -98,11 +111,33 @@ class Effective:
     tls: bool
     tls_skip_verify: bool
     problems: tuple[str, ...]
+    # What has no effect, or works otherwise than it looks.
+    remarks: tuple[str, ...]
+    # Why nothing can be proved from here although nothing needs to be wrong.
+    unprovable: tuple[str, ...]
     # False when connecting would say nothing about the component, because it does not get that far.
     usable: bool
+    # The other stores that are in use; only the first one has any.
+    others: tuple[Effective, ...] = ()
+
+    @property
+    def stores(self) -> tuple[Effective, ...]:
+        """This store and the others that are in use."""
+        return (self, *self.others)
 
     def get(self, logical: str) -> t.Any:
-        return self.values[logical].value
+        """The value that somebody has set, else the empty one of its type."""
+        if logical in self.values:
+            return self.values[logical].value
+        setting = self.component.settings.get(logical)
+        return _EMPTY[setting.json_type] if setting else ""
+
+    def flag(self, logical: str) -> t.Any:
+        """The same for a setting beside the stores."""
+        if logical in self.flags:
+            return self.flags[logical].value
+        setting = self.component.flags.get(logical)
+        return _EMPTY[setting.json_type] if setting else ""
 
     def origin(self, logical: str) -> str:
         return self.values[logical].origin if logical in self.values else DEFAULT
@@ -175,86 +210,99 @@ def _quoted(text: str) -> str:
     return _shortened(json.dumps(text, ensure_ascii=False))
 
 
-class _Reading:
-    """The state while one configuration is read."""
+def _decoded(component: Component, path: str, content: bytes) -> tuple[_Object | None, str]:
+    """What the file says, or why the component cannot decode it."""
+    consequence = _BAD_FILE.get(component.name, f"{component.title} does not start with it")
+    if content.startswith(b"\xef\xbb\xbf"):
+        return None, (
+            f"{path} begins with a byte order mark, which Go does not accept: {consequence}; "
+            "save the file as UTF-8 without one."
+        )
+    text = content.decode("utf-8", errors="replace")
+    if not text.strip(" \t\r\n"):
+        return None, (f"{path} is empty: {consequence}; write a configuration, for example with the module tyk_config.")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_no_constant
+    )
+    try:
+        document, end = decoder.raw_decode(text, start)
+    except json.JSONDecodeError as exc:
+        return None, (
+            f"{path} is not JSON at line {exc.lineno} column {exc.colno} ({exc.msg}): {consequence}; "
+            "correct the file (comments and trailing commas are not allowed)."
+        )
+    except ValueError as exc:
+        return None, (f"{path} is not JSON ({exc}): {consequence}; correct the file.")
+    except RecursionError:
+        return None, (f"{path} is nested too deeply to be read here; make it flatter.")
+    # The Gateway stops reading after the first value; Pump wants nothing after it.
+    if component.name == "pump" and text[end:].strip(" \t\r\n"):
+        line = text.count("\n", 0, end) + 1
+        return None, (f"{path} goes on after the end of its JSON value (line {line}): {consequence}; remove the rest.")
+    if not isinstance(document, _Object):
+        return None, (f"{path} holds {_kind(document)} and no object: {consequence}; correct the file.")
+    return document, ""
 
-    def __init__(self, component: Component, path: str) -> None:
+
+class _Reading:
+    """The state while one section of a configuration, or what stands beside the sections, is read."""
+
+    def __init__(
+        self, component: Component, path: str, settings: t.Mapping[str, Setting], version: Version | None
+    ) -> None:
         self.component = component
         self.title = component.title
         self.path = path
+        self.settings = settings
+        self.version = version
         self.values: dict[str, Value] = {}
         self.problems: list[str] = []
+        self.remarks: list[str] = []
+        self.unprovable: list[str] = []
 
     def value(self, logical: str) -> t.Any:
         if logical in self.values:
             return self.values[logical].value
-        setting = self.component.settings.get(logical)
+        setting = self.settings.get(logical)
         return _EMPTY[setting.json_type] if setting else ""
 
     def origin(self, logical: str) -> str:
         return self.values[logical].origin if logical in self.values else DEFAULT
 
     def key(self, logical: str) -> str:
-        return self.component.settings[logical].dotted
+        return self.settings[logical].dotted
+
+    def _keep(self, setting: Setting, value: t.Any, origin: str) -> None:
+        """Take a value over, unless this version does not know the setting at all."""
+        if reached(self.version, setting.since):
+            self.values[setting.logical] = Value(value, origin)
+        elif value:
+            self._unread(setting.dotted, origin, setting.since)
+
+    def _unread(self, name: str, origin: str, since: tuple[str, ...]) -> None:
+        version = show(self.version) if self.version else ""
+        where = f" ({origin})" if origin else ""
+        self.remarks.append(
+            f"{name}{where} has no effect: {self.title} {version} does not read it, which came with {spoken(since)}."
+        )
 
     # --- the file ---
 
-    def read_file(self, content: bytes) -> bool:
-        """Take over what the file says; False when the component cannot decode it."""
-        consequence = _BAD_FILE.get(self.component.name, f"{self.title} does not start with it")
-        if content.startswith(b"\xef\xbb\xbf"):
-            self.problems.append(
-                f"{self.path} begins with a byte order mark, which Go does not accept: {consequence}; "
-                "save the file as UTF-8 without one."
-            )
-            return False
-        text = content.decode("utf-8", errors="replace")
-        if not text.strip(" \t\r\n"):
-            self.problems.append(
-                f"{self.path} is empty: {consequence}; write a configuration, for example with the module tyk_config."
-            )
-            return False
-        start = len(text) - len(text.lstrip(" \t\r\n"))
-        decoder = json.JSONDecoder(
-            object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_no_constant
-        )
-        try:
-            document, end = decoder.raw_decode(text, start)
-        except json.JSONDecodeError as exc:
-            self.problems.append(
-                f"{self.path} is not JSON at line {exc.lineno} column {exc.colno} ({exc.msg}): {consequence}; "
-                "correct the file (comments and trailing commas are not allowed)."
-            )
-            return False
-        except ValueError as exc:
-            self.problems.append(f"{self.path} is not JSON ({exc}): {consequence}; correct the file.")
-            return False
-        except RecursionError:
-            self.problems.append(f"{self.path} is nested too deeply to be read here; make it flatter.")
-            return False
-        # The Gateway stops reading after the first value; Pump wants nothing after it.
-        if self.component.name == "pump" and text[end:].strip(" \t\r\n"):
-            line = text.count("\n", 0, end) + 1
-            self.problems.append(
-                f"{self.path} goes on after the end of its JSON value (line {line}): {consequence}; remove the rest."
-            )
-            return False
-        if not isinstance(document, _Object):
-            self.problems.append(f"{self.path} holds {_kind(document)} and no object: {consequence}; correct the file.")
-            return False
+    def take(self, document: _Object) -> None:
+        """Take over what the file says."""
         self._take_object(document, ())
-        return True
 
     def _take_object(self, document: _Object, above: tuple[str, ...]) -> None:
         """Take the keys of one object; called again for each part of an object that is written in several parts."""
         for written, value in document.pairs:
             here = (*above, _fold(written))
-            for setting in self.component.settings.values():
+            for setting in self.settings.values():
                 folded = tuple(_fold(part) for part in setting.path)
                 if folded == here:
                     self._take_value(setting, value)
                     break
-                if folded[: len(here)] == here:
+                if folded and folded[: len(here)] == here:
                     if isinstance(value, _Object):
                         self._take_object(value, here)
                     elif value is not None:
@@ -267,25 +315,25 @@ class _Reading:
         if value is None:
             # null empties what Go can set to nil and leaves everything else as it is.
             if kind in (LIST, MAP):
-                self.values[setting.logical] = Value(_EMPTY[kind], origin)
+                self._keep(setting, _EMPTY[kind], origin)
         elif kind == STRING and isinstance(value, str) and not isinstance(value, _Number):
-            self.values[setting.logical] = Value(_well_formed(value), origin)
+            self._keep(setting, _well_formed(value), origin)
         elif kind == BOOLEAN and isinstance(value, bool):
-            self.values[setting.logical] = Value(value, origin)
+            self._keep(setting, value, origin)
         elif kind == INTEGER and isinstance(value, _Number) and re.match(r"-?[0-9]+\Z", value):
             # Longer ones need not be converted to know that they are too large.
             if len(value) <= _INT64_DIGITS and -_INT64 <= int(value) < _INT64:
-                self.values[setting.logical] = Value(int(value), origin)
+                self._keep(setting, int(value), origin)
             else:
                 self._wrong_type(setting.dotted, _written(value), "an integer of 64 bits", "write a smaller one")
         elif kind == LIST and isinstance(value, list):
-            self.values[setting.logical] = Value(tuple(self._strings(setting, value)), origin)
+            self._keep(setting, tuple(self._strings(setting, value)), origin)
         elif kind == MAP and isinstance(value, _Object):
             merged = dict(self.value(setting.logical))
             for key, item in value.pairs:
                 for text in self._strings(setting, [item], f"[{_quoted(_well_formed(key))}]"):
                     merged[_well_formed(key)] = text
-            self.values[setting.logical] = Value(merged, origin)
+            self._keep(setting, merged, origin)
         else:
             shown = _kind(value) if setting.secret else f"{_written(value)}"
             self._wrong_type(setting.dotted, shown, _EXPECTED[kind], _remedy(setting, value))
@@ -311,11 +359,17 @@ class _Reading:
     # --- the environment ---
 
     def read_environment(self, environment: t.Mapping[str, Variable]) -> None:
-        for setting in self.component.settings.values():
+        for setting in self.settings.values():
+            known = setting.variables(self.version)
             # Highest priority comes first in the table, so the last one applied here wins.
             for name in reversed(setting.env):
-                if name in environment:
+                if name not in environment:
+                    continue
+                if name in known:
                     self._take_variable(setting, environment[name])
+                else:
+                    since = setting.env_since[setting.env.index(name)]
+                    self._unread(f"The {environment[name].origin}", "", since)
 
     def _take_variable(self, setting: Setting, variable: Variable) -> None:
         kind, text = setting.json_type, variable.value
@@ -340,7 +394,7 @@ class _Reading:
                 f"The {variable.origin} is set but empty, and so clears {setting.dotted} of {before.origin} for "
                 f"{self.title}; remove the variable, or give it a value."
             )
-        self.values[setting.logical] = Value(value, variable.origin)
+        self._keep(setting, value, variable.origin)
 
     def _map_of(self, variable: Variable) -> dict[str, str] | None:
         hosts: dict[str, str] = {}
@@ -361,7 +415,7 @@ class _Reading:
             elif len(parts) != 2:
                 self.problems.append(
                     f"The item {_quoted(item)} of {variable.origin} is not host:port with exactly one colon: "
-                    f"{self._fatal_variable(variable)}; use {self.component.settings['addresses'].env[-1]} instead."
+                    f"{self._fatal_variable(variable)}; use {self.settings['addresses'].env[-1]} instead."
                 )
                 return None
             else:
@@ -415,6 +469,7 @@ def read(
     content: bytes | None,
     environment: t.Mapping[str, Variable],
     env_files: t.Iterable[EnvironmentFile] = (),
+    version: Version | None = None,
 ) -> Effective:
     """Find out what the component does about Redis.
 
@@ -424,28 +479,100 @@ def read(
         content: the file's bytes; None when there is no file.
         environment: what systemd hands to the process, by name.
         env_files: where that came from, for what systemd ignored in it.
+        version: the component's version; None for the newest.
+
+    Returns:
+        What it does in its first store, with the other stores that are in use as ``others``. What is wrong with the
+        file or the environment as a whole is told by the first one.
     """
-    reading = _Reading(component, path)
+    flags = _Reading(component, path, component.flags, version)
+    stores = [
+        _Reading(component.at(name), path, section.settings, version) for name, section in component.sections.items()
+    ]
+    main = stores[0]
     for file in env_files:
-        _judge_env_file(reading, file)
+        _judge_env_file(main, file)
     omitted = _omits_file(component, environment)
     decoded = True
     if content is None:
         if not omitted:
-            _judge_missing_file(reading)
+            _judge_missing_file(main)
     elif not (omitted and component.name == "pump"):
         # The Gateway decodes the file even when it is to forget it, so that a broken one still stops it.
-        decoded = reading.read_file(content)
-        if omitted:
-            reading.values.clear()
-    reading.read_environment(environment)
-    found = tuple(reading.problems)
-    effective = _conclude(reading, environment)
+        document, problem = _decoded(component, path, content)
+        if document is None:
+            decoded = False
+            main.problems.append(problem)
+        else:
+            for reading in (flags, *stores):
+                reading.take(document)
+                if omitted:
+                    reading.values.clear()
+                    reading.remarks.clear()
+    for reading in (flags, *stores):
+        reading.read_environment(environment)
+    _gather(main, (flags, *stores[1:]))
+    found = tuple(main.problems)
+    used = [reading for reading in stores if _in_use(reading, flags)]
+    _judge_flags(main, flags, environment)
+    _judge_type(main, flags)
+    effective, *others = (_conclude(reading, flags, environment, used) for reading in used)
+    effective = replace(effective, others=tuple(others))
     lost = content is None and not omitted and effective.addresses_origin == DEFAULT
     if decoded and not lost:
         return effective
     # Without its file nothing more can be said about the component than that.
-    return replace(effective, usable=False, problems=found)
+    return replace(effective, usable=False, problems=found, remarks=(), others=())
+
+
+def _gather(main: _Reading, readings: t.Iterable[_Reading]) -> None:
+    """A value that cannot be read stops the component also where it stands in a store that is not in use."""
+    for reading in readings:
+        main.problems += reading.problems
+        reading.problems.clear()
+        if reading.settings is reading.component.flags:
+            main.remarks += reading.remarks
+            reading.remarks.clear()
+
+
+def _section(reading: _Reading) -> Section:
+    return reading.component.sections[reading.component.section]
+
+
+def _in_use(reading: _Reading, flags: _Reading) -> bool:
+    section = _section(reading)
+    return reached(reading.version, section.since) and all(flags.value(flag) for flag in section.enabled_by)
+
+
+def _purposes(reading: _Reading, flags: _Reading, used: t.Sequence[_Reading]) -> tuple[str, ...]:
+    """What a store is for. What a store that is not in use would be for falls to the first one."""
+    purposes = list(_section(reading).purposes)
+    if reading.component.section == reading.component.main:
+        taken = {other.component.section for other in used}
+        for section in reading.component.sections.values():
+            # The first of its flags says that the store is a separate one, the others that the purpose exists at all.
+            if section.name not in taken and all(flags.value(flag) for flag in section.enabled_by[1:]):
+                purposes += section.purposes
+    return tuple(dict.fromkeys(purposes))
+
+
+def _judge_flags(main: _Reading, flags: _Reading, environment: t.Mapping[str, Variable]) -> None:
+    component = main.component
+    for section in component.sections.values():
+        if not section.enabled_by or not flags.value(section.enabled_by[0]):
+            continue
+        for flag in section.enabled_by[1:]:
+            if not flags.value(flag):
+                main.remarks.append(
+                    f"{flags.key(section.enabled_by[0])} is true ({flags.origin(section.enabled_by[0])}) without "
+                    f"{flags.key(flag)}, so {component.title} does not use {section.name}; set both or neither."
+                )
+    shards = flags.settings.get("shard_count")
+    if shards is not None and shards.env[0] in environment and not shards.read_by(main.version):
+        main.remarks.append(
+            f"The {environment[shards.env[0]].origin} has no effect: {component.title} does not read it after version "
+            f"{shards.until}; remove it."
+        )
 
 
 def _omits_file(component: Component, environment: t.Mapping[str, Variable]) -> bool:
@@ -484,9 +611,10 @@ def _judge_missing_file(reading: _Reading) -> None:
     reading.problems.append(f"There is no file {reading.path}: {consequence}; {remedy}.")
 
 
-def _conclude(reading: _Reading, environment: t.Mapping[str, Variable]) -> Effective:
+def _conclude(
+    reading: _Reading, flags: _Reading, environment: t.Mapping[str, Variable], used: t.Sequence[_Reading]
+) -> Effective:
     component = reading.component
-    _judge_type(reading)
     addresses, origin = _addresses(reading)
     mode = _mode(reading, addresses)
     seeds = _seeds(reading, addresses, origin)
@@ -497,6 +625,12 @@ def _conclude(reading: _Reading, environment: t.Mapping[str, Variable]) -> Effec
             f"{reading.key('username')} is {_quoted(username)} ({reading.origin('username')}) without a password, so "
             f"{component.title} does not log in and stays the user default; give {reading.key('password')} too."
         )
+    if reading.value("iam"):
+        known = False
+        reading.unprovable.append(
+            f"{reading.key('iam')} is true ({reading.origin('iam')}), so {component.title} logs in with tokens of its "
+            "cloud's identity service, which this check cannot get; nothing could be proved."
+        )
     database = reading.value("database")
     if mode == CLUSTER and database:
         reading.problems.append(
@@ -506,9 +640,13 @@ def _conclude(reading: _Reading, environment: t.Mapping[str, Variable]) -> Effec
     tls = bool(reading.value("tls") or reading.value("tls_legacy"))
     if tls:
         _judge_tls(reading)
+    _judge_leftovers(reading)
     return Effective(
         component=component,
+        version=reading.version,
         values=dict(reading.values),
+        flags=dict(flags.values),
+        purposes=_purposes(reading, flags, used),
         mode=mode,
         addresses=addresses,
         addresses_origin=origin,
@@ -519,19 +657,31 @@ def _conclude(reading: _Reading, environment: t.Mapping[str, Variable]) -> Effec
         tls=tls,
         tls_skip_verify=bool(reading.value("tls_skip_verify") or reading.value("tls_skip_verify_legacy")),
         problems=tuple(reading.problems),
-        usable=known and bool(seeds) and mode != SENTINEL,
+        remarks=tuple(reading.remarks),
+        unprovable=tuple(reading.unprovable),
+        usable=known and bool(seeds),
     )
 
 
-def _judge_type(reading: _Reading) -> None:
-    for logical in ("store_type", "type"):
-        if logical not in reading.component.settings:
+def _judge_leftovers(reading: _Reading) -> None:
+    """Settings that older versions read."""
+    for setting in reading.settings.values():
+        if reading.value(setting.logical) and passed(reading.version, setting.until):
+            reading.remarks.append(
+                f"{setting.dotted} ({reading.origin(setting.logical)}) has no effect: {reading.title} does not read it "
+                f"after version {setting.until}."
+            )
+
+
+def _judge_type(main: _Reading, flags: _Reading) -> None:
+    for reading, logical in ((flags, "store_type"), (main, "type")):
+        if logical not in reading.settings:
             continue
         value = reading.value(logical)
         if value == "redis" or (not value and reading.component.name != "gateway"):
             continue
-        reading.problems.append(
-            f"{reading.key(logical)} is {_quoted(value)} ({reading.origin(logical)}), but {reading.title} starts only "
+        main.problems.append(
+            f"{reading.key(logical)} is {_quoted(value)} ({reading.origin(logical)}), but {main.title} starts only "
             'with "redis"; write that.'
         )
 
@@ -555,7 +705,7 @@ def _addresses(reading: _Reading) -> tuple[tuple[str, ...], str]:
         elif reading.origin(logical).startswith("variable ") and found[1].startswith("file:"):
             reading.problems.append(
                 f"The {reading.origin(logical)} has no effect, because {reading.key(winner)} of {found[1]} wins over "
-                f"it in {reading.title}; set {reading.component.settings['addresses'].env[-1]} instead."
+                f"it in {reading.title}; set {reading.settings['addresses'].env[-1]} instead."
             )
     if found is not None:
         if winner == "host" and not reading.value("host"):
@@ -587,11 +737,6 @@ def _mode(reading: _Reading, addresses: tuple[str, ...]) -> str:
             reading.problems.append(
                 f"{master} ({origin}) and {reading.key('cluster')} is true ({reading.origin('cluster')}): "
                 f"{reading.title} then uses Sentinel and no cluster; remove one of the two."
-            )
-        else:
-            reading.problems.append(
-                f"{master} ({origin}), so {reading.title} asks Sentinel for its Redis, which this check cannot follow; "
-                "check such a deployment by other means."
             )
         return SENTINEL
     if cluster:
@@ -632,14 +777,14 @@ def _password(reading: _Reading, environment: t.Mapping[str, Variable]) -> tuple
         return password, True
     key, origin = reading.key("password"), reading.origin("password")
     scheme, name = reference.groups()
-    if reading.component.name != "gateway":
+    if not reading.settings["password"].resolves(scheme, reading.component.assumed(reading.version)):
         reading.problems.append(
-            f"{key} ({origin}) looks like a reference ({scheme}://), which {reading.title} is not known to resolve: "
-            "it sends the text itself as the password; give the password."
+            f"{key} ({origin}) looks like a reference ({scheme}://), which {reading.title} is not known to resolve "
+            "there: it sends the text itself as the password; give the password."
         )
         return password, True
     if scheme != "env":
-        reading.problems.append(
+        reading.unprovable.append(
             f"{key} ({origin}) is a reference ({scheme}://) that {reading.title} resolves at its start and this check "
             "cannot, so nothing could be proved; check this component with a password that stands in its file or "
             "environment."

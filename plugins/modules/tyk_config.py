@@ -7,22 +7,30 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tyk_config
-short_description: Set the Redis keys of one Tyk component's configuration file
+short_description: Set the Redis settings of one Tyk component, in its file or its environment
 version_added: 0.1.0
 author:
   - The apiops.tyk_redis contributors (@apiops)
 description:
-  - Writes the Redis settings into the JSON configuration file of Tyk Gateway, Dashboard, Pump or MDCB, each under the
-    name that the component has for it, and leaves everything else in the file as it is, order, indentation and the
-    spelling of numbers included.
-  - An option that is not given leaves its key as it is in the file. An empty string is given, and clears the key.
+  - Writes the Redis settings into the JSON configuration file of Tyk Gateway, Dashboard, Pump or MDCB, or into an
+    environment file, each under the name that the component has for it, and leaves everything else in the file as it
+    is, order, indentation and the spelling of numbers included.
+  - It knows the component's version. What that version does not read is not written and told in a warning, and what
+    it cannot do at all is refused. A version before C(addrs) gets C(hosts), a Pump before 1.9.0 C(redis_use_ssl).
+  - An option that is not given leaves its key as it is in the file. An empty string is given, and clears the key; in an
+    environment file it takes the variable away, because one that is set but empty stops the component or clears what
+    its JSON file says.
   - Addresses in another form (C(host), C(port), C(hosts) and, at the Dashboard, C(redis_host), C(redis_port),
-    C(redis_hosts)) and the name of a Sentinel master contradict O(addresses) and are removed, however they are
-    capitalised.
+    C(redis_hosts)) and, without O(sentinel_master), the name of a Sentinel master contradict O(addresses) and are
+    removed, however they are capitalised.
+  - Tyk's programs let their environment win over their file. When the one contradicts the other, this module warns and
+    returns RV(overridden), and so it does for known faults of the component's version that these settings meet.
   - The file is replaced in one step and keeps its owner and mode unless O(owner), O(group) or O(mode) say otherwise.
     Of a symbolic link the target is replaced and the link stays.
   - The component has to be restarted to read its file again, which is not the business of this module.
 notes:
+  - A password may be a reference such as C(vault://secret/redis.password), which is written as it is, in those stores
+    of those versions that resolve it. Elsewhere it is refused, since the component would send the text itself to Redis.
   - Tyk's programs read the file with a decoder that ignores upper and lower case in keys, and so does this module.
     It edits a key such as C(Storage) in place. When a key that it has to set is there twice, it refuses and names both
     places. Duplicates elsewhere are kept.
@@ -44,25 +52,64 @@ options:
       - dashboard
       - pump
       - mdcb
+  format:
+    description:
+      - What kind of file O(path) is.
+      - V(json) is the component's own configuration file.
+      - V(systemd) is a file that a systemd unit reads by C(EnvironmentFile=), such as V(/etc/default/tyk-gateway).
+      - V(docker) is a file for C(docker run --env-file) and C(podman run --env-file), which know no quotes.
+      - V(compose) is a file for C(env_file) of docker compose, which knows quotes and replaces C($NAME).
+    type: str
+    choices:
+      - json
+      - systemd
+      - docker
+      - compose
+    default: json
+    version_added: 0.2.0
   path:
     description:
-      - The configuration file.
-      - When not given, it is where the component's package puts it, that is V(/opt/tyk-gateway/tyk.conf),
-        V(/opt/tyk-dashboard/tyk_analytics.conf), V(/opt/tyk-pump/pump.conf) or V(/opt/tyk-sink/tyk_sink.conf).
+      - The file to write.
+      - For O(format=json), it is by default where the component's package puts it, that is
+        V(/opt/tyk-gateway/tyk.conf), V(/opt/tyk-dashboard/tyk_analytics.conf), V(/opt/tyk-pump/pump.conf) or
+        V(/opt/tyk-sink/tyk_sink.conf).
+      - For O(format=systemd), it is by default the first file that the packaged unit reads, that is
+        V(/etc/default/tyk-gateway), V(/etc/default/tyk-dashboard), V(/etc/default/tyk-pump) or
+        V(/etc/default/tyk-sink).
+      - The other formats have no default.
     type: path
+  version:
+    description:
+      - The component's version, for example V(5.8.6).
+      - Without it the package manager is asked for the installed package, for O(format=json) and O(format=systemd).
+      - When nobody knows it, the newest one is assumed.
+    type: str
+    version_added: 0.2.0
   addresses:
     description:
       - The nodes of the Redis, each as C(host:port), an IPv6 address in brackets.
+      - With O(sentinel_master), the Sentinels.
       - In cluster mode the component finds the other nodes through any one of them that it can reach.
+      - Required, unless only O(shard_count) is to be written.
     type: list
     elements: str
-    required: true
   cluster:
     description:
       - Whether the Redis is a Redis Cluster. If V(false), it is one server, and the component uses only the first of
         the O(addresses).
+      - By default it is one, unless there is O(sentinel_master).
     type: bool
-    default: true
+  sentinel_master:
+    description:
+      - The name by which Sentinel knows the Redis. The component then asks the O(addresses) for it.
+      - When it is not given, the component's setting is removed.
+    type: str
+    version_added: 0.2.0
+  sentinel_password:
+    description:
+      - The password of the Sentinels themselves. Tyk knows no user name for them.
+    type: str
+    version_added: 0.2.0
   username:
     description:
       - The Redis ACL user. Without a password Tyk does not use it.
@@ -115,6 +162,103 @@ options:
       - The highest version of TLS to use.
     type: str
     choices: ["1.0", "1.1", "1.2", "1.3"]
+  cache_storage:
+    description:
+      - Another Redis for the Gateway's cached responses. The switch C(enable_separate_cache_store) is set with it.
+      - When not given, neither the switch nor the section is touched.
+    type: dict
+    version_added: 0.2.0
+    suboptions: &store
+      enabled:
+        description: If V(false), the switch is set to V(false) where there is one, and the rest stays as it is.
+        type: bool
+        default: true
+      addresses:
+        description: As the option O(addresses). Required when enabled.
+        type: list
+        elements: str
+      cluster:
+        description: As the option O(cluster).
+        type: bool
+      sentinel_master:
+        description: As the option O(sentinel_master).
+        type: str
+      sentinel_password:
+        description: As the option O(sentinel_password).
+        type: str
+      username:
+        description: As the option O(username).
+        type: str
+      password:
+        description: As the option O(password).
+        type: str
+      database:
+        description: As the option O(database).
+        type: int
+      timeout:
+        description: As the option O(timeout).
+        type: int
+      pool_size:
+        description: As the option O(pool_size).
+        type: int
+      tls:
+        description: As the option O(tls).
+        type: bool
+        default: false
+      tls_ca_file:
+        description: As the option O(tls_ca_file).
+        type: path
+      tls_cert_file:
+        description: As the option O(tls_cert_file).
+        type: path
+      tls_key_file:
+        description: As the option O(tls_key_file).
+        type: path
+      tls_skip_verify:
+        description: As the option O(tls_skip_verify).
+        type: bool
+      tls_min_version:
+        description: As the option O(tls_min_version).
+        type: str
+        choices: ["1.0", "1.1", "1.2", "1.3"]
+      tls_max_version:
+        description: As the option O(tls_max_version).
+        type: str
+        choices: ["1.0", "1.1", "1.2", "1.3"]
+  analytics_storage:
+    description:
+      - Another Redis for the records of requests, at the Gateway and at MDCB. The switch
+        C(enable_separate_analytics_store) is set with it. Pump has to be pointed at the same Redis.
+      - When not given, neither the switch nor the section is touched.
+      - The Gateway uses it only while its C(enable_analytics) is true, MDCB while its C(forward_analytics_to_pump) is.
+    type: dict
+    version_added: 0.2.0
+    suboptions: *store
+  shard_count:
+    description:
+      - The value of the variable C(REDIGOCLUSTER_SHARDCOUNT), for example V(128), which only old versions read, Gateway
+        up to 2.9.2 and Pump up to 0.8.3. For later ones it is refused.
+      - Only for environment files.
+    type: int
+    version_added: 0.2.0
+  unit:
+    description:
+      - The component's systemd unit, whose environment may contradict its file. By default the one of its package.
+    type: str
+    version_added: 0.2.0
+  env_files:
+    description:
+      - The environment files of the component, in the order in which they are read.
+      - By default those of O(unit), and for O(format=docker) and O(format=compose) the file at O(path) alone.
+    type: list
+    elements: path
+    version_added: 0.2.0
+  config_file:
+    description:
+      - For environment files, the component's JSON file, which may contradict them.
+      - By default, for O(format=systemd), where its package puts it.
+    type: path
+    version_added: 0.2.0
   create:
     description:
       - Whether to make the file when it does not exist. It then holds the Redis settings and nothing else, which is
@@ -174,6 +318,33 @@ EXAMPLES = r"""
       - "[2001:db8::11]:6379"
       - "[2001:db8::12]:6379"
     mode: "0600"
+
+- name: Point the Gateway at its Sentinels, and its cache at a server of its own
+  apiops.tyk_redis.tyk_config:
+    component: gateway
+    addresses:
+      - 192.0.2.11:26379
+      - 192.0.2.12:26379
+      - 192.0.2.13:26379
+    sentinel_master: tyk
+    sentinel_password: "{{ vault_tyk_sentinel_password }}"
+    password: "{{ vault_tyk_redis_password }}"
+    cache_storage:
+      addresses:
+        - cache.example.com:6379
+      cluster: false
+
+- name: Say it in the environment of the packaged unit instead
+  apiops.tyk_redis.tyk_config:
+    component: gateway
+    format: systemd
+    create: true
+    addresses:
+      - clustercfg.tyk.example.com:6379
+    tls: true
+    username: tyk-gateway
+    password: "{{ vault_tyk_redis_password }}"
+  notify: Restart tyk-gateway
 """
 
 RETURN = r"""
@@ -182,8 +353,26 @@ path:
   type: str
   returned: success
   sample: /opt/tyk-gateway/tyk.conf
+version:
+  description: The version that was reckoned with; empty when nobody knew it and the newest was assumed.
+  type: str
+  returned: success
+  sample: 5.8.6
+overridden:
+  description:
+    - What the component does not do although this file says so, or what its other file says without effect, a sentence
+      each. They are warnings too.
+  type: list
+  elements: str
+  returned: success
+  sample:
+    - >-
+      storage.enable_cluster does not become what /opt/tyk-gateway/tyk.conf says, because the variable
+      TYK_GW_STORAGE_ENABLECLUSTER in /etc/default/tyk-gateway line 3 says something else and wins: take it away there.
 changed_keys:
-  description: The keys that were set or removed, with their way through the file, as it writes them.
+  description:
+    - The keys that were set or removed, with their way through the file, as it writes them; the variables in an
+      environment file.
   type: list
   elements: str
   returned: success
@@ -205,13 +394,20 @@ import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import (
+    COMPOSE,
+    DOCKER,
+    SYSTEMD,
+    EnvDocument,
+    EnvProblem,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._json_document import (
     Edit,
     JsonDocument,
@@ -219,18 +415,44 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._json_document im
     decode,
     encode,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import Effective, read
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_faults import faults
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_host import (
+    Environment,
+    HostProblem,
+    environment,
+    shown_version,
+    systemd_version,
+    version_of,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_host import content as content_of
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_remarks import (
+    about_description,
+    beaten,
+    foreign_keys,
+    overridden,
+    shown,
+    shown_variables,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_render import (
+    REFERENCE,
+    UNUSED,
+    Change,
     Description,
     DescriptionProblem,
+    Unused,
     changed_keys,
     check,
     edits,
-    remarks,
-    shown,
+    plan,
     unmet,
+    variables,
 )
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS, Component
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_versions import Version
 
+JSON = "json"
+SEPARATE = ("cache_storage", "analytics_storage")
 # Nothing to read for others, even when the password in it is only added later.
 CREATED_MODE = "0640"
 # An object over several lines, so that what is put into it is laid out like that.
@@ -258,35 +480,72 @@ class Found:
     status: os.stat_result | None
 
 
+@dataclass(frozen=True)
+class Edited:
+    """The file as it shall become, and what of that can be shown."""
+
+    content: bytes
+    changed_keys: list[str]
+    before: str
+    after: str
+    warnings: list[str]
+
+
+def _store_options() -> dict[str, Any]:
+    versions = ["1.0", "1.1", "1.2", "1.3"]
+    return {
+        "addresses": {"type": "list", "elements": "str"},
+        "cluster": {"type": "bool"},
+        "sentinel_master": {"type": "str"},
+        "sentinel_password": {"type": "str", "no_log": True},
+        "username": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "database": {"type": "int"},
+        "timeout": {"type": "int"},
+        "pool_size": {"type": "int"},
+        "tls": {"type": "bool", "default": False},
+        "tls_ca_file": {"type": "path"},
+        "tls_cert_file": {"type": "path"},
+        "tls_key_file": {"type": "path", "no_log": False},
+        "tls_skip_verify": {"type": "bool"},
+        "tls_min_version": {"type": "str", "choices": versions},
+        "tls_max_version": {"type": "str", "choices": versions},
+    }
+
+
 def main() -> None:
+    together = [("tls_cert_file", "tls_key_file")]
+    separate = {
+        "type": "dict",
+        "options": {"enabled": {"type": "bool", "default": True}, **_store_options()},
+        "required_together": together,
+        "required_if": [("enabled", True, ("addresses",))],
+    }
     module = AnsibleModule(
         argument_spec={
             "component": {"type": "str", "required": True, "choices": list(COMPONENTS)},
+            "format": {"type": "str", "choices": [JSON, SYSTEMD, DOCKER, COMPOSE], "default": JSON},
             "path": {"type": "path"},
-            "addresses": {"type": "list", "elements": "str", "required": True},
-            "cluster": {"type": "bool", "default": True},
-            "username": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
-            "database": {"type": "int"},
-            "timeout": {"type": "int"},
-            "pool_size": {"type": "int"},
-            "tls": {"type": "bool", "default": False},
-            "tls_ca_file": {"type": "path"},
-            "tls_cert_file": {"type": "path"},
-            "tls_key_file": {"type": "path", "no_log": False},
-            "tls_skip_verify": {"type": "bool"},
-            "tls_min_version": {"type": "str", "choices": ["1.0", "1.1", "1.2", "1.3"]},
-            "tls_max_version": {"type": "str", "choices": ["1.0", "1.1", "1.2", "1.3"]},
+            "version": {"type": "str"},
+            **_store_options(),
+            **{name: separate for name in SEPARATE},
+            "shard_count": {"type": "int"},
+            "unit": {"type": "str"},
+            "env_files": {"type": "list", "elements": "path"},
+            "config_file": {"type": "path"},
             "create": {"type": "bool", "default": False},
             "backup": {"type": "bool", "default": False},
         },
-        required_together=[("tls_cert_file", "tls_key_file")],
+        required_one_of=[("addresses", "shard_count")],
+        required_by={name: ("addresses",) for name in SEPARATE},
+        required_if=[("format", DOCKER, ("path",)), ("format", COMPOSE, ("path",))],
+        required_together=together,
         add_file_common_args=True,
         supports_check_mode=True,
     )
     try:
         result = run(module)
-    except (ConfigProblem, DescriptionProblem) as exc:
+    except (ConfigProblem, DescriptionProblem, HostProblem) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 
@@ -294,20 +553,36 @@ def main() -> None:
 def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     component = COMPONENTS[parameters["component"]]
-    description = _description(parameters)
-    check(description)
-    wanted = edits(component, description)
+    kind = parameters["format"]
+    stores = _stores(parameters, component)
+    for name, store in stores.items():
+        if isinstance(store, Description):
+            check(store, "" if name == component.main else f"{name}.")
+    given = parameters["version"]
+    # What runs in a container is not what this host's package manager knows.
+    version = version_of(module, component, given) if given or kind in (JSON, SYSTEMD) else None
+    planned = plan(component, stores, version, parameters["shard_count"])
 
-    found = find(parameters["path"] or component.config_path, parameters["create"], module.check_mode)
-    before, after = _edit(module, found, wanted)
-    for remark in remarks(component, description, after):
-        module.warn(remark)
-
-    content = encode(after.text)
+    default = component.config_path if kind == JSON else component.env_files[0]
+    found = find(parameters["path"] or default, parameters["create"], module.check_mode)
+    if kind == JSON:
+        edited = _edited_json(module, component, found, planned.changes)
+    else:
+        edited = _edited_variables(module, component, found, planned.changes, version)
     arguments = _file_arguments(module, found)
-    if description.password:
+    if any(isinstance(store, Description) and _holds_secret(store) for store in stores.values()):
         _refuse_readable_by_others(module, found, arguments)
 
+    contradictions, effective = _effective(module, component, found, edited.content, planned.changes, version)
+    said = [*planned.remarks, *about_description(stores), *edited.warnings, *contradictions]
+    if stores:
+        said += [*effective.problems, *(problem for other in effective.others for problem in other.problems)]
+        said += [remark for store in effective.stores for remark in store.remarks]
+        said += faults(effective)
+    for sentence in dict.fromkeys(said):
+        module.warn(sentence)
+
+    content = edited.content
     attribute_diff = {
         "before_header": f"{found.path} (file attributes)",
         "after_header": f"{found.path} (file attributes)",
@@ -315,7 +590,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": content != found.content,
         "path": found.path,
-        "changed_keys": changed_keys(before, after, wanted),
+        "version": shown_version(version),
+        "changed_keys": edited.changed_keys,
+        "overridden": contradictions,
     }
     if result["changed"]:
         _refuse_unwritable(found, module.check_mode)
@@ -330,33 +607,162 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if found.content is None:
             module.set_fs_attributes_if_different(arguments, True)
 
+    what = "keys" if kind == JSON else "variables"
     difference = {
-        "before": shown(component, before),
-        "after": shown(component, after, before),
-        "before_header": f"{found.path} (Redis keys)" if before else "(no file)",
-        "after_header": f"{found.path} (Redis keys)",
+        "before": edited.before,
+        "after": edited.after,
+        "before_header": f"{found.path} (Redis {what})" if found.content is not None else "(no file)",
+        "after_header": f"{found.path} (Redis {what})",
     }
     result["diff"] = [difference, attribute_diff] if "before" in attribute_diff else difference
     return result
 
 
-def _description(parameters: dict[str, Any]) -> Description:
+def _stores(parameters: dict[str, Any], component: Component) -> dict[str, Description | Unused]:
+    """What is said about each of the component's stores."""
+    if parameters["shard_count"] is not None and parameters["format"] == JSON:
+        raise ConfigProblem(
+            f"shard_count is {parameters['shard_count']}, but it is a variable and no key of the JSON file: set it "
+            "with format systemd, docker or compose."
+        )
+    stores: dict[str, Description | Unused] = {}
+    if parameters["addresses"] is not None:
+        stores[component.main] = _description(parameters)
+    for name in SEPARATE:
+        given = parameters[name]
+        if given is None:
+            continue
+        if name not in component.sections:
+            if not given["enabled"]:
+                continue
+            known = ", ".join(other for other in component.sections if other != component.main)
+            raise ConfigProblem(
+                f"{name} is given, but {component.title} has no such store"
+                f"{f': beside its main one it has {known}' if known else ': it has one store only'}. "
+                f"Leave {name} away."
+            )
+        stores[name] = _description(given) if given["enabled"] else UNUSED
+    return stores
+
+
+def _description(given: dict[str, Any]) -> Description:
+    cluster = given["cluster"]
     return Description(
-        addresses=tuple(parameters["addresses"]),
-        cluster=parameters["cluster"],
-        username=parameters["username"],
-        password=parameters["password"],
-        database=parameters["database"],
-        timeout=parameters["timeout"],
-        pool_size=parameters["pool_size"],
-        tls=parameters["tls"],
-        tls_skip_verify=parameters["tls_skip_verify"],
-        tls_ca=parameters["tls_ca_file"],
-        tls_cert=parameters["tls_cert_file"],
-        tls_key=parameters["tls_key_file"],
-        tls_min_version=parameters["tls_min_version"],
-        tls_max_version=parameters["tls_max_version"],
+        addresses=tuple(given["addresses"]),
+        cluster=not given["sentinel_master"] if cluster is None else cluster,
+        sentinel_master=given["sentinel_master"],
+        sentinel_password=given["sentinel_password"],
+        username=given["username"],
+        password=given["password"],
+        database=given["database"],
+        timeout=given["timeout"],
+        pool_size=given["pool_size"],
+        tls=given["tls"],
+        tls_skip_verify=given["tls_skip_verify"],
+        tls_ca=given["tls_ca_file"],
+        tls_cert=given["tls_cert_file"],
+        tls_key=given["tls_key_file"],
+        tls_min_version=given["tls_min_version"],
+        tls_max_version=given["tls_max_version"],
     )
+
+
+def _holds_secret(store: Description) -> bool:
+    """Whether the file would hold a secret and not only say where one is kept."""
+    return any(text and not REFERENCE.match(text) for text in (store.password, store.sentinel_password))
+
+
+def _edited_json(module: AnsibleModule, component: Component, found: Found, changes: Sequence[Change]) -> Edited:
+    wanted = edits(component, changes)
+    before, after = _edit(module, found, wanted)
+    return Edited(
+        content=encode(after.text),
+        changed_keys=changed_keys(before, after, wanted),
+        before=shown(component, before),
+        after=shown(component, after, before),
+        warnings=foreign_keys(component, after),
+    )
+
+
+def _edited_variables(
+    module: AnsibleModule, component: Component, found: Found, changes: Sequence[Change], version: Version | None
+) -> Edited:
+    kind = module.params["format"]
+    # What is no UTF-8 is not ours and stays as it is.
+    text = (found.content or b"").decode("utf-8", "surrogateescape")
+    try:
+        before = EnvDocument(text, kind, systemd_version=systemd_version(module))
+        wanted = variables(component, changes, version, before.names())
+        after = before.edited(wanted)
+    except EnvProblem as exc:
+        raise ConfigProblem(f"{found.path} is left as it is: {exc}") from exc
+    wrong = [name for name, value in wanted.items() if after.value(name) != value]
+    if wrong:
+        raise ConfigProblem(
+            f"{found.path} is left as it is: the edited text does not say what was wanted for {', '.join(wrong)}. "
+            "This is a fault of the module, please report it."
+        )
+    names = {name for setting in component.every() for name in setting.env}
+
+    def values(document: EnvDocument) -> dict[str, str]:
+        said = {name: document.value(name) for name in document.names() if name in names}
+        return {name: value for name, value in said.items() if value is not None}
+
+    return Edited(
+        content=after.text.encode("utf-8", "surrogateescape"),
+        changed_keys=[name for name in wanted if before.value(name) != after.value(name)],
+        before=shown_variables(component, values(before)),
+        after=shown_variables(component, values(after), values(before)),
+        warnings=after.remarks(),
+    )
+
+
+def _effective(
+    module: AnsibleModule,
+    component: Component,
+    found: Found,
+    content: bytes,
+    changes: Sequence[Change],
+    version: Version | None,
+) -> tuple[list[str], Effective]:
+    """What contradicts the file that is written, and what the component will do in the end."""
+    parameters = module.params
+    kind = parameters["format"]
+    unit = parameters["unit"] or component.service
+    if kind == JSON:
+        around = environment(module, component, unit=unit, env_files=parameters["env_files"])
+        effective = read(component, found.path, content, around.variables, around.files, version)
+        return overridden(effective, changes, found.path), effective
+
+    path = parameters["path"] or component.env_files[0]
+    predicted = {path: content, found.path: content}
+    env_files = parameters["env_files"]
+    if kind != SYSTEMD and env_files is None:
+        env_files = [path]
+    around = environment(
+        module,
+        component,
+        unit=unit,
+        env_files=env_files,
+        kind=kind,
+        instead=predicted,
+    )
+    config = parameters["config_file"] or (component.config_path if kind == SYSTEMD else "")
+    # Of a container's file nothing is known here unless it is named.
+    json_text = content_of(config) if config else b"{}"
+    effective = read(component, config or "its file", json_text, around.variables, around.files, version)
+    if not {path, found.path} & set(around.paths):
+        return _not_read(component, unit, path, around), effective
+    alone = read(component, config or "its file", json_text, {}, (), version)
+    return [*overridden(effective, changes, path), *beaten(alone, changes, config)], effective
+
+
+def _not_read(component: Component, unit: str, path: str, around: Environment) -> list[str]:
+    others = f" It reads {', '.join(around.paths)}." if around.paths else ""
+    return [
+        f"{unit} does not read {path}, so that nothing in it reaches {component.title}: name it in the unit as an "
+        f"EnvironmentFile=, or give another path.{others}"
+    ]
 
 
 def find(path: str, create: bool, check_mode: bool) -> Found:

@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import Variable, merge, parse
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import Effective, read
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_faults import faults
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_remarks import beaten, overridden
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_render import Description, plan
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_versions import parse as parse_version
 
 PATH = "/etc/tyk/component.conf"
 ENV = "/etc/default/tyk"
@@ -24,15 +28,20 @@ GOOD = {"type": "redis", "addrs": ["192.0.2.1:6379"], "enable_cluster": True}
 
 
 def effective(
-    content: str | bytes | dict[str, t.Any] | None, environment: str = "", component: str = "gateway"
+    content: str | bytes | dict[str, t.Any] | None,
+    environment: str = "",
+    component: str = "gateway",
+    version: str = "",
 ) -> Effective:
     if isinstance(content, dict):
         content = json.dumps(content)
     if isinstance(content, str):
         content = content.encode()
     file = parse(environment.encode(), ENV)
-    result = read(COMPONENTS[component], PATH, content, merge(file.assignments), [file])
-    assert SECRET not in "".join(result.problems) and SECRET not in repr(result) + repr(result.public())
+    number = parse_version(version) if version else None
+    result = read(COMPONENTS[component], PATH, content, merge(file.assignments), [file], number)
+    said = [*result.problems, *result.remarks, *result.unprovable, *faults(result)]
+    assert SECRET not in "".join(said) and SECRET not in repr(result) + repr(result.public())
     return result
 
 
@@ -329,9 +338,11 @@ def test_several_addresses_without_a_cluster() -> None:
 
 def test_sentinel_wins_over_cluster() -> None:
     result = gateway(master_name="mymaster")
-    assert result.mode == "sentinel" and not result.usable
+    assert result.mode == "sentinel"
     assert "then uses Sentinel and no cluster; remove one of the two." in only_problem(result)
-    assert "which this check cannot follow" in only_problem(gateway(master_name="mymaster", enable_cluster=False))
+    result = gateway(master_name="mymaster", enable_cluster=False, sentinel_password=SECRET)
+    assert result.mode == "sentinel" and result.usable and result.problems == ()
+    assert (result.get("sentinel_master"), result.get("sentinel_password")) == ("mymaster", SECRET)
 
 
 def test_dashboard_knows_redis_at_the_top_and_not_its_storage() -> None:
@@ -346,6 +357,181 @@ def test_dashboard_knows_redis_at_the_top_and_not_its_storage() -> None:
     assert result.problems == () and result.addresses == ("192.0.2.1:1",) and result.mode == "cluster"
     result = effective({"redis_hosts": {"192.0.2.1": "6379"}}, "TYK_DB_HOSTS=192.0.2.2:1", "dashboard")
     assert result.addresses == ("192.0.2.2:1",)
+
+
+# --- stores, versions, faults ---
+
+SEPARATE = {
+    "storage": GOOD,
+    "cache_storage": {"addrs": ["192.0.2.2:1"], "password": SECRET},
+    "analytics_storage": {"addrs": ["192.0.2.3:1"], "enable_cluster": True},
+}
+
+
+def test_stores_that_are_not_switched_on_are_not_in_use() -> None:
+    result = effective(SEPARATE)
+    assert result.others == () and result.purposes == ("main", "cache")
+    result = effective({**SEPARATE, "enable_analytics": True})
+    assert result.others == () and result.purposes == ("main", "cache", "analytics")
+
+
+def test_stores_that_are_switched_on_are_in_use() -> None:
+    flags = {"enable_separate_cache_store": True, "enable_separate_analytics_store": True, "enable_analytics": True}
+    result = effective({**SEPARATE, **flags})
+    assert [store.component.section for store in result.stores] == ["storage", "cache_storage", "analytics_storage"]
+    assert [store.purposes for store in result.stores] == [("main",), ("cache",), ("analytics",)]
+    assert [store.mode for store in result.stores] == ["cluster", "standalone", "cluster"]
+    assert (
+        result.others[0].password == SECRET and result.others[0].public()["addresses"]["key"] == "cache_storage.addrs"
+    )
+    assert all(store.problems == () for store in result.stores)
+
+
+def test_the_misspelt_variables_switch_the_stores() -> None:
+    environment = (
+        "TYK_GW_ENABLESEPERATECACHESTORE=true\nTYK_GW_ENABLESEPERATEANALYTICSSTORE=1\nTYK_GW_ENABLEANALYTICS=t\n"
+        "TYK_GW_CACHESTORAGE_ADDRS=192.0.2.9:9\nTYK_GW_ENABLESEPARATECACHESTORE=false"
+    )
+    result = effective(SEPARATE, environment)
+    assert [store.addresses for store in result.others] == [("192.0.2.9:9",), ("192.0.2.3:1",)]
+
+
+def test_a_separate_analytics_store_without_analytics_is_told() -> None:
+    result = effective({**SEPARATE, "enable_separate_analytics_store": True})
+    assert result.others == () and "analytics" not in result.purposes
+    assert "without enable_analytics, so Tyk Gateway does not use analytics_storage" in result.remarks[0]
+
+
+def test_a_wrong_type_stops_the_gateway_also_in_a_store_that_is_not_in_use() -> None:
+    broken = {**SEPARATE, "cache_storage": {"port": "6379"}}
+    assert "cache_storage.port in" in only_problem(effective(broken))
+
+
+def test_purposes_of_the_others() -> None:
+    assert effective({"redis_addrs": ["a:1"]}, component="dashboard").purposes == ("main",)
+    assert effective({"analytics_storage_config": {"addrs": ["a:1"]}}, component="pump").purposes == ("analytics",)
+    mdcb = {"storage": GOOD, "analytics_storage": {"addrs": ["a:1"]}}
+    assert effective(mdcb, component="mdcb").purposes == ("main",)
+    assert effective({**mdcb, "forward_analytics_to_pump": True}, component="mdcb").purposes == ("main", "analytics")
+    both = {**mdcb, "forward_analytics_to_pump": True, "enable_separate_analytics_store": True}
+    assert [store.purposes for store in effective(both, component="mdcb").stores] == [("main",), ("analytics",)]
+
+
+def test_what_a_version_does_not_read_counts_for_nothing_and_is_told() -> None:
+    content = {"analytics_storage_config": {**GOOD, "use_ssl": True}}
+    result = effective(content, component="pump", version="1.8.3")
+    assert not result.tls
+    assert result.remarks == (
+        f"analytics_storage_config.use_ssl (file:{PATH}) has no effect: Tyk Pump 1.8.3 does not read it, which came "
+        "with 1.9.0.",
+    )
+    assert effective(content, component="pump", version="1.9.0").tls
+    variable = effective(content, "TYK_PMP_TEMPORAL_STORAGE_ADDRS=a:1", "pump", "1.8.3")
+    assert variable.addresses == ("192.0.2.1:6379",) and "TYK_PMP_TEMPORAL_STORAGE_ADDRS" in variable.remarks[-1]
+    assert gateway(addrs=["a:1"]).addresses == ("a:1",)
+    old = effective({"storage": {**GOOD, "hosts": {"b": "2"}}}, version="2.9.2")
+    assert old.addresses == ("b:2",)
+
+
+def test_what_only_older_versions_read_is_told() -> None:
+    remarks = gateway("REDIGOCLUSTER_SHARDCOUNT=128", optimisation_max_idle=5).remarks
+    assert "REDIGOCLUSTER_SHARDCOUNT in /etc/default/tyk line 1 has no effect" in remarks[0]
+    assert remarks[1].startswith("storage.optimisation_max_idle (") and "after version 2.9.2." in remarks[1]
+    old = effective(
+        {"storage": {"type": "redis", "hosts": {"a": "1"}, "optimisation_max_idle": 5}},
+        "REDIGOCLUSTER_SHARDCOUNT=128",
+        version="2.9.2",
+    )
+    assert not [remark for remark in old.remarks if "SHARDCOUNT" in remark or "max_idle" in remark]
+
+
+TLS = {**GOOD, "use_ssl": True}
+PRIVATE = {**TLS, "ca_file": "/ca.pem"}
+SENTINEL = {"type": "redis", "addrs": ["s:26379"], "master_name": "m", "use_ssl": True}
+
+
+@pytest.mark.parametrize(
+    ("component", "section", "version", "words"),
+    [
+        ("gateway", PRIVATE, "5.3.0", "5.8.6 (line 5.8) or 5.10.0 mends it"),
+        ("gateway", PRIVATE, "5.8.5", "The rate limiter of Tyk Gateway 5.8.5 ignores the CA file"),
+        ("gateway", PRIVATE, "5.9.2", "The rate limiter of Tyk Gateway 5.9.2 ignores the CA file"),
+        ("gateway", PRIVATE, "5.8.6", ""),
+        ("gateway", PRIVATE, "5.10.0", ""),
+        ("gateway", PRIVATE, "", ""),
+        ("gateway", TLS, "5.8.5", ""),
+        ("gateway", SENTINEL, "4.0.15", "dials Redis itself in the clear"),
+        ("gateway", SENTINEL, "4.0.16", ""),
+        ("gateway", SENTINEL, "5.8.6", ""),
+        ("gateway", GOOD, "5.8.14", "may not report in /hello and /ready that Redis is down"),
+        ("gateway", GOOD, "5.8.15", ""),
+        ("gateway", GOOD, "5.9.0", ""),
+        ("gateway", GOOD, "5.4.0", "floods Redis with deletions"),
+        ("pump", {**SENTINEL, "use_ssl": False, "redis_use_ssl": True}, "1.8.3", "cannot use Sentinel with TLS"),
+        ("pump", SENTINEL, "1.9.0", ""),
+        ("pump", {**GOOD, "key_prefix": "other-"}, "1.9.0", "key_prefix is not analytics-"),
+        ("mdcb", GOOD, "2.8.4", "stops to synchronise for good"),
+        ("mdcb", GOOD, "2.8.6", "stay away for minutes after Redis was away"),
+        ("mdcb", GOOD, "2.8.7", ""),
+    ],
+)
+def test_known_faults(component: str, section: dict[str, t.Any], version: str, words: str) -> None:
+    names = {"gateway": "storage", "pump": "analytics_storage_config", "mdcb": "storage"}
+    content = {names[component]: section, "purge_delay": 10}
+    said = faults(effective(content, component=component, version=version))
+    if words:
+        assert len([sentence for sentence in said if words in sentence]) == 1, said
+    else:
+        assert said == []
+
+
+def test_a_pump_that_never_fetches_is_told() -> None:
+    content: dict[str, t.Any] = {"analytics_storage_config": GOOD}
+    for delay in ({}, {"purge_delay": 0}):
+        assert (
+            "Tyk Pump never fetches anything from Redis" in faults(effective({**content, **delay}, component="pump"))[0]
+        )
+    assert faults(effective(content, "TYK_PMP_PURGEDELAY=2", "pump")) == []
+
+
+def test_tokens_of_a_cloud_cannot_be_proved() -> None:
+    result = gateway(iam_auth={"enabled": True})
+    assert not result.usable and "storage.iam_auth.enabled is true" in result.unprovable[0]
+    assert effective({"storage": {**GOOD, "iam_auth": {"enabled": True}}}, version="5.14.0").usable
+
+
+# --- what is wanted and what comes about ---
+
+WANTED = Description(addresses=("192.0.2.1:6379",), password=SECRET, username="tyk")
+
+
+def test_nothing_is_overridden_when_nothing_contradicts() -> None:
+    changes = plan(COMPONENTS["gateway"], {"storage": WANTED}).changes
+    result = gateway(f"TYK_GW_STORAGE_PASSWORD={SECRET}\nTYK_GW_STORAGE_HOST=old", username="tyk")
+    assert overridden(result, changes, PATH) == []
+
+
+def test_what_the_environment_says_otherwise_is_named() -> None:
+    changes = plan(COMPONENTS["gateway"], {"storage": WANTED}).changes
+    environment = "TYK_GW_STORAGE_PASSWORD=other\nTYK_GW_STORAGE_ENABLECLUSTER=0\nTYK_GW_STORAGE_MASTERNAME=m"
+    said = overridden(gateway(environment, username="tyk", password=SECRET), changes, PATH)
+    assert said == [
+        f"storage.enable_cluster does not become what {PATH} says, because the variable TYK_GW_STORAGE_ENABLECLUSTER "
+        f"in {ENV} line 2 says something else and wins: take it away there.",
+        f"storage.password does not become what {PATH} says, because the variable TYK_GW_STORAGE_PASSWORD in {ENV} "
+        "line 1 says something else and wins: take it away there.",
+        f"storage.master_name should not be set, but the variable TYK_GW_STORAGE_MASTERNAME in {ENV} line 3 sets it: "
+        "take it away there.",
+    ]
+
+
+def test_what_the_file_says_otherwise_is_named() -> None:
+    changes = plan(COMPONENTS["gateway"], {"storage": WANTED}).changes
+    alone = gateway(addrs=["old:1"], username="tyk", password="old", timeout=9)
+    assert beaten(alone, changes, PATH) == [
+        f"{PATH} says something else about storage.addrs, storage.password, which has no effect: the environment wins."
+    ]
+    assert beaten(gateway(username="tyk", password=SECRET), changes, PATH) == []
 
 
 # --- the rest ---
@@ -373,8 +559,10 @@ def test_references() -> None:
     assert "which is not set in the environment of Tyk Gateway" in only_problem(gateway(password="env://none"))
     for scheme in ("secrets", "consul", "vault", "file"):
         result = gateway(password=f"{scheme}://{SECRET}")
-        assert f"is a reference ({scheme}://) that Tyk Gateway resolves" in only_problem(result)
-        assert not result.usable
+        assert f"is a reference ({scheme}://) that Tyk Gateway resolves" in result.unprovable[0]
+        assert not result.usable and result.problems == ()
+    old = effective({"storage": {**GOOD, "password": "file://x"}}, version="5.13.1")
+    assert "which Tyk Gateway is not known to resolve there" in only_problem(old)
     pump = effective({"analytics_storage_config": {**GOOD, "password": f"env://{SECRET}"}}, component="pump")
     assert "it sends the text itself as the password" in only_problem(pump) and pump.usable
 

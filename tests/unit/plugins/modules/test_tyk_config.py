@@ -17,6 +17,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import EnvDocument
 from ansible_collections.apiops.tyk_redis.plugins.modules import tyk_config
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
@@ -234,9 +235,289 @@ def test_tls_and_one_server(run: Run, file: pathlib.Path) -> None:
 def test_what_has_no_effect_is_warned_about(run: Run, file: pathlib.Path) -> None:
     file.write_text('{"storage": {"optimisation_max_idle": 5, "min_version": "1.2"}}')
     warnings = " ".join(str(warning) for warning in run(file, database=4)["warnings"])
-    assert "storage.optimisation_max_idle has no effect" in warnings
+    assert f"storage.optimisation_max_idle (file:{file}) has no effect" in warnings
     assert "calls this setting storage.tls_min_version" in warnings
-    assert "database 4 has no effect in cluster mode" in warnings
+    assert f"storage.database is 4 (file:{file}), which Tyk Gateway ignores" in warnings
+
+
+# -- stores, versions and the environment --------------------------------------------------------------------------
+
+
+def warned(result: Result) -> str:
+    """Everything that a run warned about, as Ansible would show it."""
+    return " ".join(warning["event"]["msg"] for warning in result.get("warnings", []))
+
+
+def test_four_runs_with_separate_stores(run: Run, file: pathlib.Path) -> None:
+    file.write_text('{\n  "enable_analytics": true,\n  "storage": {\n    "type": "redis"\n  }\n}\n')
+    options = {
+        "cache_storage": {"addresses": ["cache:6379"], "cluster": False, "password": "cache-Redis-pw", "database": 3},
+        "analytics_storage": {"addresses": ["s1:26379"], "sentinel_master": "m", "sentinel_password": "sentinel-pw"},
+        **OPTIONS,
+    }
+    results = [run(file, check=check, **options) for check in (True, False, True, False)]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    loaded = json.loads(file.read_text())
+    assert (loaded["cache_storage"]["addrs"], loaded["cache_storage"]["database"]) == (["cache:6379"], 3)
+    assert loaded["analytics_storage"]["master_name"] == "m"
+    assert loaded["analytics_storage"]["enable_cluster"] is False
+    assert loaded["enable_separate_cache_store"] is loaded["enable_separate_analytics_store"] is True
+    assert not [secret for secret in ("cache-Redis-pw", "sentinel-pw", "new-Redis-pw") if secret in json.dumps(results)]
+    assert "cache_storage.addrs" in results[0]["changed_keys"]
+
+    off = {"cache_storage": {"enabled": False}, "analytics_storage": {"enabled": False}, **OPTIONS}
+    assert [run(file, check=check, **off)["changed"] for check in (True, False, True, False)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    loaded = json.loads(file.read_text())
+    assert loaded["enable_separate_cache_store"] is loaded["enable_separate_analytics_store"] is False
+    assert loaded["cache_storage"]["addrs"] == ["cache:6379"]
+
+
+def test_a_store_that_a_component_does_not_have_is_refused(run: Run, file: pathlib.Path) -> None:
+    before = state(file)
+    store = {"addresses": ["cache:6379"]}
+    said = refused(run(file, component="pump", cache_storage=store))
+    assert (
+        said
+        == "cache_storage is given, but Tyk Pump has no such store: it has one store only. Leave cache_storage away."
+    )
+    assert "beside its main one it has analytics_storage" in refused(run(file, component="mdcb", cache_storage=store))
+    assert "cache_storage.timeout is 0" in refused(run(file, cache_storage={**store, "timeout": 0}))
+    assert "addresses" in refused(run(file, cache_storage={"password": "x"}))
+    assert state(file) == before
+    # What is not to be used needs no store.
+    assert run(file, component="mdcb", cache_storage={"enabled": False})["changed"] is True
+
+
+def test_the_version_decides(run: Run, file: pathlib.Path) -> None:
+    result = run(file, version="v2.9.2", timeout=4)
+    assert result["version"] == "2.9.2"
+    storage = json.loads(file.read_text())["storage"]
+    assert storage["hosts"] == {"192.0.2.21": "6379"} and "addrs" not in storage
+    assert run(file, version="5.8.5", timeout=4)["changed_keys"] == ["storage.addrs", "storage.hosts"]
+    assert run(file)["version"] == ""
+    before = state(file)
+    assert "version: 'latest' is not a version such as 5.8.6" in refused(run(file, version="latest"))
+    assert "does not read storage.use_ssl" in refused(run(file, version="2.5.4", tls=True))
+    assert state(file) == before
+
+
+def test_the_version_is_that_of_the_installed_package(
+    run: Run, file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_command(_module: AnsibleModule, words: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        if words[0].endswith("dpkg-query"):
+            return 1, "not-installed \ninstalled 1:5.8.5-2\n", "no packages found matching tyk-gateway-fips"
+        return 1, "", ""
+
+    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _module, name, *_more, **_others: f"/bin/{name}")
+    monkeypatch.setattr(AnsibleModule, "run_command", run_command)
+    result = run(file, tls=True, tls_ca_file="/ca.pem")
+    assert result["version"] == "5.8.5"
+    assert "The rate limiter of Tyk Gateway 5.8.5 ignores the CA file" in warned(result)
+    assert run(file, version="5.8.6", tls=True, tls_ca_file="/ca.pem")["version"] == "5.8.6"
+
+
+@pytest.mark.parametrize(
+    ("component", "options"),
+    [
+        ("pump", {"password": "vault://secret/redis.password"}),
+        ("dashboard", {"password": "env://REDIS"}),
+        ("gateway", {"analytics_storage": {"addresses": ["a:1"], "password": "env://REDIS"}}),
+        ("gateway", {"version": "5.13.1", "password": "file://redis"}),
+    ],
+)
+def test_references_that_are_not_resolved_are_refused(
+    run: Run, file: pathlib.Path, component: str, options: dict[str, t.Any]
+) -> None:
+    before = state(file)
+    assert "the form of a reference to a secret that is kept elsewhere" in refused(
+        run(file, component=component, **options)
+    )
+    assert state(file) == before
+
+
+def test_references_that_are_resolved_pass_and_are_no_secret(run: Run, file: pathlib.Path) -> None:
+    file.chmod(0o644)
+    result = run(
+        file, password="vault://secret/redis.password", cache_storage={"addresses": ["c:1"], "password": "env://C"}
+    )
+    assert result["changed"] is True
+    loaded = json.loads(file.read_text())
+    assert loaded["storage"]["password"] == "vault://secret/redis.password"
+    assert loaded["cache_storage"]["password"] == "env://C"
+
+
+def test_what_the_environment_says_otherwise_is_warned_about(
+    run: Run, file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    other = tmp_path / "default"
+    other.write_text("TYK_GW_STORAGE_ENABLECLUSTER=false\nTYK_GW_STORAGE_PASSWORD=hidden-Redis-pw\n")
+    for check in (True, False, True):
+        result = run(file, check=check, env_files=[str(other)], **OPTIONS)
+        assert len(result["overridden"]) == 2
+        assert (
+            f"the variable TYK_GW_STORAGE_ENABLECLUSTER in {other} line 1 says something else"
+            in result["overridden"][0]
+        )
+        assert all(sentence in warned(result) for sentence in result["overridden"])
+        assert "hidden-Redis-pw" not in json.dumps(result)
+
+
+# -- environment files ---------------------------------------------------------------------------------------------
+
+BEFORE_VARIABLES = """\
+# Of the Gateway.
+TYK_GW_LISTENPORT=8080
+TYK_GW_STORAGE_HOST=old
+TYK_GW_STORAGE_PASSWORD=former-Redis-pw
+TYK_GW_SECRET=opensesame
+
+TYK_GW_STORAGE_PORT=6379
+"""
+AFTER_VARIABLES = """\
+# Of the Gateway.
+TYK_GW_LISTENPORT=8080
+TYK_GW_STORAGE_PASSWORD=new-Redis-pw
+TYK_GW_SECRET=opensesame
+
+TYK_GW_STORAGE_TYPE=redis
+TYK_GW_STORAGE_ADDRS=192.0.2.21:6379,192.0.2.22:6379
+TYK_GW_STORAGE_ENABLECLUSTER=true
+TYK_GW_STORAGE_USERNAME=shop
+TYK_GW_STORAGE_TIMEOUT=4
+TYK_GW_STORAGE_MAXACTIVE=250
+TYK_GW_STORAGE_USESSL=false
+"""
+FORMATS = ("systemd", "docker", "compose")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_four_runs_on_an_environment_file(run: Run, file: pathlib.Path, kind: str) -> None:
+    file.write_text(BEFORE_VARIABLES)
+    options = {**OPTIONS, "addresses": ["192.0.2.21:6379", "192.0.2.22:6379"]}
+    results = []
+    for number, check in enumerate((True, False, True, False)):
+        results.append(run(file, check=check, format=kind, env_files=[str(file)], **options))
+        assert file.read_text() == (AFTER_VARIABLES if number else BEFORE_VARIABLES)
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert results[0]["diff"] == results[1]["diff"]
+    assert "TYK_GW_STORAGE_PASSWORD=******** (changed)\n" in results[0]["diff"]["after"]
+    assert results[0]["changed_keys"] == results[1]["changed_keys"]
+    assert "TYK_GW_STORAGE_ADDRS" in results[0]["changed_keys"] and "TYK_GW_STORAGE_HOST" in results[0]["changed_keys"]
+    assert results[3]["changed_keys"] == []
+    text = json.dumps(results)
+    assert not [secret for secret in ("former-Redis-pw", "new-Redis-pw", "opensesame") if secret in text]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_an_environment_file_is_made(run: Run, tmp_path: pathlib.Path, kind: str, component: str) -> None:
+    file = tmp_path / "made.env"
+    options = {"component": component, "format": kind, "create": True, **OPTIONS}
+    results = [run(file, check=check, **options) for check in (True, False, True, False)]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    names = [line.partition("=")[0] for line in file.read_text().splitlines()]
+    assert all(line.partition("=")[2] for line in file.read_text().splitlines())
+    prefix = {"gateway": "TYK_GW_", "dashboard": "TYK_DB_", "pump": "TYK_PMP_", "mdcb": "TYK_MDCB_"}[component]
+    assert names and all(name.startswith(prefix) for name in names)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_hostile_password_arrives_whole(run: Run, file: pathlib.Path, kind: str) -> None:
+    password = "qu\"ote's $HOME ${X} #hash back\\slash\\ `id` = % \u00e9\U0001d11e end"
+    file.write_text("")
+    results = [run(file, check=check, format=kind, password=password) for check in (True, False, True, False)]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    document = EnvDocument(file.read_text(), kind)
+    assert document.value("TYK_GW_STORAGE_PASSWORD") == password
+    assert password not in json.dumps(results)
+
+
+def test_an_empty_option_takes_the_variable_away(run: Run, file: pathlib.Path) -> None:
+    file.write_text("TYK_GW_STORAGE_USERNAME=u\nTYK_GW_STORAGE_PASSWORD=p\n")
+    run(file, format="systemd", username="", password="")
+    names = EnvDocument(file.read_text(), "systemd").names()
+    assert not {"TYK_GW_STORAGE_USERNAME", "TYK_GW_STORAGE_PASSWORD"} & set(names)
+
+
+def test_what_the_json_file_says_otherwise_is_warned_about(
+    run: Run, file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"storage": {"type": "redis", "addrs": ["old:1"], "master_name": "m", "password": "hidden-pw"}}')
+    file.write_text("")
+    result = run(file, format="systemd", config_file=str(config), env_files=[str(file)], **OPTIONS)
+    assert result["overridden"] == [
+        f"storage.master_name should not be set, but the file {config} sets it: take it away there.",
+        f"{config} says something else about storage.addrs, storage.password, which has no effect: the environment "
+        "wins.",
+    ]
+    assert "hidden-pw" not in json.dumps(result)
+
+
+def test_an_environment_file_that_nobody_reads_is_warned_about(
+    run: Run, file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    other = tmp_path / "other.env"
+    file.write_text("")
+    result = run(file, format="systemd", env_files=[str(other)])
+    assert result["overridden"] == [
+        f"tyk-gateway.service does not read {file}, so that nothing in it reaches Tyk Gateway: name it in the unit as "
+        f"an EnvironmentFile=, or give another path. It reads {other}."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("component", "version"), [("gateway", "2.9.2"), ("dashboard", "1.9.0"), ("pump", "0.8.3"), ("mdcb", "1.7.0")]
+)
+def test_only_the_shard_count(
+    capsys: pytest.CaptureFixture[str], file: pathlib.Path, component: str, version: str
+) -> None:
+    file.write_text("OTHER=1\n")
+    changed = []
+    for check in (True, False, True, False):
+        arguments = {
+            "component": component,
+            "path": str(file),
+            "format": "systemd",
+            "shard_count": 128,
+            "version": version,
+        }
+        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            tyk_config.main()
+        changed.append(json.loads(capsys.readouterr().out)["changed"])
+    assert changed == [True, True, False, False]
+    assert file.read_text() == "OTHER=1\nREDIGOCLUSTER_SHARDCOUNT=128\n"
+
+
+def test_a_shard_count_that_is_not_read_is_refused(run: Run, file: pathlib.Path) -> None:
+    before = state(file)
+    assert "does not read REDIGOCLUSTER_SHARDCOUNT" in refused(
+        run(file, format="systemd", shard_count=128, version="5.8.6")
+    )
+    assert "it is a variable and no key of the JSON file" in refused(run(file, shard_count=128, version="2.9.2"))
+    assert state(file) == before
+
+
+def test_a_line_break_cannot_go_into_a_file_for_docker(run: Run, file: pathlib.Path) -> None:
+    file.write_text("A=1\n")
+    before = state(file)
+    said = refused(run(file, format="docker", password="two\nlines"))
+    assert f"{file} is left as it is: " in said and "two" not in said
+    assert state(file) == before
+
+
+@pytest.mark.parametrize("kind", ["docker", "compose"])
+def test_containers_have_no_default_path(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    with patch_module_args({"component": "pump", "addresses": ["a:1"], "format": kind}), pytest.raises(SystemExit):
+        tyk_config.main()
+    assert f"format is {kind} but all of the following are missing: path" in json.loads(capsys.readouterr().out)["msg"]
 
 
 # -- files that are not as they should be --------------------------------------------------------------------------
