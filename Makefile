@@ -64,6 +64,11 @@ bench: tools .cache/stamps/valkey-cli ## measure against the servers' own tools,
 format: tools ## rewrite the Python code in the project's format
 	@ruff check --fix --quiet . ; ruff format .
 
+.PHONY: docs
+docs: tools ## write docs/tyk-settings.md anew from the table of settings
+	@mkdir -p .cache/bench/tree/ansible_collections/apiops && ln -sfn $(CURDIR) .cache/bench/tree/ansible_collections/apiops/tyk_redis
+	@PYTHONPATH=.cache/bench/tree python tests/settings_page.py
+
 .PHONY: artefact
 artefact: tools ## build the collection and install it into .cache/artefact/collections
 	@python tests/artefact.py .cache/artefact

@@ -122,9 +122,12 @@ def suites() -> Iterator[Suite]:
     yield Suite("changelog", [["antsibull-changelog", "lint"]], folder=TREE, environment=in_tree)
     yield Suite(
         "docs",
-        [["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."]],
+        [
+            ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."],
+            [sys.executable, "tests/settings_page.py", "--check"],
+        ],
         folder=TREE,
-        environment=in_tree,
+        environment={"PYTHONPATH": str(COLLECTIONS), **in_tree},
     )
     yield Suite(
         "sanity",

@@ -626,12 +626,12 @@ def _joined(pieces: Sequence[_Piece], inner: str) -> str:
 def _value_text(value: Value, style: _Style, old: str | None) -> str:
     """A value as JSON. Only ASCII is written, which is right whatever encoding the rest of the file is in."""
     if isinstance(value, list):
-        brackets, items = "[]", [json.dumps(item) for item in value]
+        opening, closing, items = "[", "]", [json.dumps(item) for item in value]
     elif isinstance(value, dict):
-        brackets, items = "{}", [f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
+        opening, closing = "{", "}"
+        items = [f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
     else:
         return json.dumps(value)
-    opening, closing = brackets
     on_one_line = old is not None and old.startswith(opening) and "\n" not in old and len(old.strip("[]{} \t")) > 0
     if not items or on_one_line or not style.multi_line:
         return f"{opening}{', '.join(items)}{closing}"
