@@ -171,12 +171,12 @@ def encode(text: str) -> bytes:
 class JsonDocument:
     """A JSON text whose top level is an object, checked from its first to its last character.
 
-    C(levels) says how deep paths may go: 2 reaches C(storage.addrs), 3 C(storage.iam_auth.enabled). Nothing is
+    C(levels) says how deep paths may go: 2 reaches C(storage.addrs). Nothing is
     remembered about what lies deeper, so that a large document costs time in proportion to its size and hardly any
     memory.
     """
 
-    def __init__(self, text: str, levels: int = 3) -> None:
+    def __init__(self, text: str, levels: int = 4) -> None:
         self.text = text
         self._levels = levels
         self._root = _Parser(text, levels).parse()

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
+from itertools import combinations
 
-# The parts of a result's "agreement" that have to be equal everywhere, and how to speak about them.
+# The parts of a store's "agreement" that have to be equal for all who share it, and how to speak about them.
 _ASPECTS: t.Sequence[tuple[str, str, str]] = (
     ("mode", "how they use Redis", "set the cluster switch alike"),
     ("database", "the database", "give all of them the same one"),
@@ -19,8 +21,55 @@ _ASPECTS: t.Sequence[tuple[str, str, str]] = (
 )
 
 
+@dataclass(frozen=True)
+class _Purpose:
+    """What a store is for, and who has to agree about it."""
+
+    name: str
+    components: tuple[str, ...]
+    disagree: str
+    elsewhere: str
+
+
+# "You must use the same settings across the Gateway, Dashboard and Pump" (docs, redis-cluster-sentinel): keys, policies
+# and signals go through the main store, and a pump takes away what gateways, or MDCB for them, put into the analytics.
+_PURPOSES = (
+    _Purpose(
+        "main",
+        ("gateway", "dashboard", "mdcb"),
+        "The Tyk components disagree",
+        "The Tyk components do not reach one and the same Redis",
+    ),
+    _Purpose(
+        "analytics",
+        ("gateway", "mdcb", "pump"),
+        "Those who write and those who read the analytics disagree",
+        "Analytics are not read where they are written, so that they get lost",
+    ),
+    _Purpose(
+        "cache",
+        ("gateway",),
+        "The gateways disagree, as to their cache,",
+        "The gateways do not share one cache",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _User:
+    """One component on one host, and the one of its stores that is compared."""
+
+    name: str
+    store: tuple[int, int]
+    agreement: t.Mapping[str, t.Any]
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        return frozenset(self.agreement.get("node_ids") or ())
+
+
 def disagreements(results: t.Sequence[tuple[str, str, t.Mapping[str, t.Any]]]) -> list[str]:
-    """Compare what the components use.
+    """Compare what the components use, for each purpose among those who share it.
 
     Args:
         results: host, component and what ``tyk_redis_check`` returned for it.
@@ -28,64 +77,84 @@ def disagreements(results: t.Sequence[tuple[str, str, t.Mapping[str, t.Any]]]) -
     Returns:
         One sentence for each disagreement; none when there is nothing to object to.
     """
-    sentences: list[str] = []
-    told: list[tuple[str, t.Mapping[str, t.Any]]] = []
-    for host, component, result in results:
-        agreement = result.get("agreement")
-        if agreement:
-            told.append((f"{component} on {host}", agreement))
-        else:
-            sentences.append(
-                f"{component} on {host} returned nothing to compare with the others; see why its check ended early."
-            )
-    for key, what, remedy in _ASPECTS:
-        groups: dict[str, list[str]] = {}
-        for name, agreement in told:
-            groups.setdefault(_shown(key, agreement.get(key)), []).append(name)
-        if len(groups) > 1:
-            sentences.append(f"The Tyk components disagree about {what}: {_told(groups)}; {remedy}.")
-    sentences.extend(_about_clusters(told))
-    return sentences
+    sentences = [
+        f"{component} on {host} returned nothing to compare with the others; see why its check ended early."
+        for host, component, result in results
+        if not result.get("stores")
+    ]
+    compared: set[frozenset[tuple[int, int]]] = set()
+    for purpose in _PURPOSES:
+        users = [
+            _User(f"{component} on {host}", (number, position), store.get("agreement") or {})
+            for number, (host, component, result) in enumerate(results)
+            if component in purpose.components
+            for position, store in enumerate(result.get("stores") or ())
+            if purpose.name in (store.get("purposes") or ())
+        ]
+        told = [user for user in users if user.agreement]
+        # Two who share one store for several purposes are told about it once.
+        pairs = {frozenset((one.store, other.store)) for one, other in combinations(told, 2)} - compared
+        sentences += _about_aspects(purpose, told, pairs)
+        sentences += _about_nodes(purpose, told, pairs)
+        compared |= pairs
+    # Who misses a node in one store misses it for each of the store's purposes.
+    return list(dict.fromkeys(sentences))
 
 
-def _about_clusters(told: t.Sequence[tuple[str, t.Mapping[str, t.Any]]]) -> list[str]:
-    """Compare the nodes that were seen. Those who saw none have failed on their own account."""
-    clusters: list[tuple[set[str], list[tuple[str, frozenset[str]]]]] = []
-    for name, agreement in told:
-        nodes = frozenset(agreement.get("node_ids") or ())
-        if not nodes:
-            continue
-        for members, seen_by in clusters:
-            if members & nodes:
-                members |= nodes
-                seen_by.append((name, nodes))
-                break
-        else:
-            clusters.append((set(nodes), [(name, nodes)]))
-    if len(clusters) > 1:
-        groups = {
-            f"a Redis of {_nodes(len(members))}, {min(members)[:8]} among them": [name for name, _nodes_seen in seen_by]
-            for members, seen_by in clusters
-        }
-        return [f"The Tyk components do not reach one and the same Redis: {_told(groups)}; give all of them the same."]
+def _about_aspects(purpose: _Purpose, users: t.Sequence[_User], pairs: t.Collection[frozenset[t.Any]]) -> list[str]:
     sentences = []
-    for members, seen_by in clusters:
-        for name, nodes in seen_by:
-            if nodes != members:
-                missing = ", ".join(sorted(node[:8] for node in members - nodes))
-                sentences.append(
-                    f"{name} does not see the nodes {missing}, which other Tyk components see in the same cluster; "
-                    "let the cluster settle, and check again."
-                )
+    for key, what, remedy in _ASPECTS:
+        values = [_shown(key, user.agreement.get(key)) for user in users]
+        if _differ(users, values, pairs):
+            sentences.append(f"{purpose.disagree} about {what}: {_told(users, values)}; {remedy}.")
     return sentences
+
+
+def _about_nodes(purpose: _Purpose, users: t.Sequence[_User], pairs: t.Collection[frozenset[t.Any]]) -> list[str]:
+    """Compare the nodes that were seen. Those who saw none have failed on their own account."""
+    seeing = [user for user in users if user.nodes]
+    redises = _redises(seeing)
+    of_user = [next(redis for redis in redises if user.nodes <= redis) for user in seeing]
+    if len(redises) > 1:
+        values = [f"a Redis of {_nodes(len(redis))}, {min(redis)[:8]} among them" for redis in of_user]
+        if not _differ(seeing, of_user, pairs):
+            return []
+        return [f"{purpose.elsewhere}: {_told(seeing, values)}; give all of them the same."]
+    return [
+        f"{user.name} does not see the nodes {', '.join(sorted(node[:8] for node in redis - user.nodes))}, which other "
+        "Tyk components see in the same cluster; let the cluster settle, and check again."
+        for user, redis in zip(seeing, of_user)
+        if user.nodes != redis
+    ]
+
+
+def _redises(users: t.Sequence[_User]) -> list[frozenset[str]]:
+    """The nodes of each Redis, from the nodes that each user sees of it."""
+    redises: list[frozenset[str]] = []
+    for user in users:
+        joined = [redis for redis in redises if redis & user.nodes]
+        redises = [redis for redis in redises if redis not in joined]
+        redises.append(user.nodes.union(*joined))
+    return redises
+
+
+def _differ(users: t.Sequence[_User], values: t.Sequence[t.Any], pairs: t.Collection[frozenset[t.Any]]) -> bool:
+    return any(
+        value != other_value and frozenset((user.store, other.store)) in pairs
+        for (user, value), (other, other_value) in combinations(zip(users, values), 2)
+    )
 
 
 def _nodes(count: int) -> str:
     return "1 node" if count == 1 else f"{count} nodes"
 
 
-def _told(groups: t.Mapping[str, t.Sequence[str]]) -> str:
-    return "; ".join(f"{', '.join(names)}: {value}" for value, names in groups.items())
+def _told(users: t.Sequence[_User], values: t.Sequence[str]) -> str:
+    """Who uses what. Those who share a value come together, in the order of the first of them."""
+    names: dict[str, list[str]] = {}
+    for user, value in zip(users, values):
+        names.setdefault(value, []).append(user.name)
+    return "; ".join(f"{', '.join(those)}: {value}" for value, those in names.items())
 
 
 def _shown(key: str, value: t.Any) -> str:

@@ -107,6 +107,17 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         component="gateway",
+        since=(),
+        fixed=(),
+        applies=lambda effective: _is_main(effective) and effective.tls and effective.flag("limiter_tls"),
+        sentence=(
+            "external_services.storage.mtls is enabled, so the rate limiter of {title} takes its TLS files from there "
+            "and not from storage: keep the two alike, or take it away."
+        ),
+        source="gw internal/rate/storage.go:64-120",
+    ),
+    Fault(
+        component="gateway",
         since=("5.3.0", "5.4.0"),
         fixed=("5.3.3", "5.5.0"),
         applies=_is_main,

@@ -172,6 +172,18 @@ def test_reading() -> None:
     assert document.keys() == ["Store", "deep"]
 
 
+def test_an_object_can_be_a_value() -> None:
+    hosts = Put(("store", "hosts"), {"a": "1", 'quo"te': "2"})
+    assert edited('{"store": {}}', hosts) == '{"store": {"hosts": {"a": "1", "quo\\"te": "2"}}}'
+    assert edited('{\n  "store": {\n    "x": 1\n  }\n}', hosts) == (
+        '{\n  "store": {\n    "x": 1,\n    "hosts": {\n      "a": "1",\n      "quo\\"te": "2"\n    }\n  }\n}'
+    )
+    # What says the same stays as it is written.
+    same = '{"store": {"hosts": { "quo\\u0022te":"2", "a":"1" }}}'
+    assert edited(same, hosts) == same
+    assert edited('{"store": {"hosts": ["a:1"]}}', Put(("store", "hosts"), {})) == '{"store": {"hosts": {}}}'
+
+
 def test_paths_are_limited_to_the_levels_that_were_noted() -> None:
     document = JsonDocument("{}", levels=2)
     with pytest.raises(ValueError, match="1 to 2 keys"):

@@ -494,6 +494,13 @@ def test_a_pump_that_never_fetches_is_told() -> None:
     assert faults(effective(content, "TYK_PMP_PURGEDELAY=2", "pump")) == []
 
 
+def test_tls_files_of_the_limiter_that_stand_elsewhere_are_told() -> None:
+    other = {"external_services": {"storage": {"mtls": {"enabled": True}}}}
+    assert "takes its TLS files from there and not from storage" in faults(effective({"storage": TLS, **other}))[0]
+    assert faults(effective({"storage": GOOD, **other})) == []
+    assert faults(effective({"storage": TLS, **other}, version="5.9.2")) == []
+
+
 def test_tokens_of_a_cloud_cannot_be_proved() -> None:
     result = gateway(iam_auth={"enabled": True})
     assert not result.usable and "storage.iam_auth.enabled is true" in result.unprovable[0]

@@ -2,15 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table against a list that was written by hand from the same sources, and not derived from the table."""
+"""The table against what was read from the sources by other means, and not derived from the table.
+
+The lists here were written by hand. fixtures/tyk_settings_reading.json was made by reflection over the structures of
+the programs, over all their releases, and from the generated reference of those that are closed source.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
+from typing import Any
 
 import pytest
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS, Setting
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS, Component, Setting
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_versions import parse, reached
+
+READING = json.loads((pathlib.Path(__file__).parent / "fixtures" / "tyk_settings_reading.json").read_text())
 
 # logical name | path | type | variables, the strongest first
 BY_HAND = {
@@ -58,9 +68,8 @@ BY_HAND = {
         tls_min_version     | redis_tls_min_version            | string  | TYK_DB_REDISTLSMINVERSION
         tls_max_version     | redis_tls_max_version            | string  | TYK_DB_REDISTLSMAXVERSION
     """,
-    # Below analytics_storage_config, with three families of variables each (PUMP_FAMILIES); only the first is alone.
+    # Below analytics_storage_config, with three families of variables each (PUMP_FAMILIES).
     "pump": """
-        store_type             | analytics_storage_type            | string  | !ANALYTICSSTORAGETYPE
         type                   | .type                             | string  | TYPE
         addresses              | .addrs                            | list    | ADDRS
         hosts                  | .hosts                            | map     | HOSTS
@@ -113,41 +122,29 @@ BY_HAND = {
 }
 PUMP_FAMILIES = ("TYK_PMP_TEMPORAL_STORAGE_", "TYK_PMP_REDIS_", "TYK_PMP_ANALYTICSSTORAGECONFIG_")
 
-VERSIONS = {
+# What no structure tells, because old versions have the field and do nothing with it, or because there is no source.
+VERSIONS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "gateway": {
-        "addresses": ("2.9.3", ""),
-        "sentinel_master": ("2.9.3", ""),
-        "sentinel_password": ("3.0.2", ""),
-        "username": ("3.0.2", ""),
-        "idle_pool_size": ("", "2.9.2"),
-        "timeout": ("2.7.7", ""),
-        "tls": ("2.6.0", ""),
-        "tls_ca": ("5.3.0", ""),
-        "tls_min_version": ("5.3.0", ""),
+        "username": (("2.9.6", "3.0.2", "3.1.1"), ""),
+        "idle_pool_size": ((), "2.9.2"),
     },
     "dashboard": {
-        "addresses": ("1.9.3", ""),
-        "username": ("3.0.2", ""),
-        "sentinel_password": ("3.0.2", ""),
-        "tls": ("1.6", ""),
-        "tls_ca": ("5.3.0", ""),
+        "addresses": (("1.9.3",), ""),
+        "username": (("3.0.2",), ""),
+        "sentinel_password": (("3.0.2",), ""),
+        "tls": (("1.6.0",), ""),
+        "tls_ca": (("5.3.0",), ""),
     },
     "pump": {
-        "addresses": ("0.8.4", ""),
-        "username": ("1.2.0", ""),
-        "idle_pool_size": ("", "0.8.3"),
-        "tls": ("1.9.0", ""),
-        "tls_legacy": ("0.5.2", ""),
-        "tls_key": ("1.9.0", ""),
+        "username": (("1.2.0",), ""),
+        "idle_pool_size": ((), "0.8.3"),
     },
-    "mdcb": {"tls": ("2.5.0", ""), "tls_legacy": ("1.5.3", "")},
+    "mdcb": {"tls": (("2.5.0",), ""), "tls_legacy": (("1.5.3",), "")},
 }
 
 
 def variables(component: str, text: str) -> tuple[str, ...]:
     if component == "pump":
-        if text.startswith("!"):
-            return (f"TYK_PMP_{text[1:]}",)
         return tuple(family + text for family in PUMP_FAMILIES)
     if component == "mdcb":
         return tuple(f"TYK_MDCB_STORAGE_{name}" for name in text.split())
@@ -174,38 +171,149 @@ def test_the_table_says_what_the_sources_say(component: str) -> None:
     table = {
         logical: (setting.dotted, setting.json_type, setting.env)
         for logical, setting in COMPONENTS[component].settings.items()
+        if logical in by_hand(component)
     }
     assert table == by_hand(component)
+
+
+# -- the reading ---------------------------------------------------------------------------------------------------
+
+GO_TYPES = {
+    "string": "string",
+    "int": "integer",
+    "int64": "integer",
+    "bool": "boolean",
+    "[]string": "list",
+    "map[string]string": "map",
+    "storage.EnvMapString": "map",
+}
+# There are only candidates of the releases with these so far.
+NOT_RELEASED = ".iam_auth."
+# Parts of the structure that the Gateway consults in its main store only.
+NOT_CONSULTED = {
+    f"{section}.{key}"
+    for section in ("cache_storage", "analytics_storage")
+    for key in ("compress_api_definitions", "compress_policies", "max_decompressed_size")
+}
+# Fields that older versions have and do not use.
+UNUSED_AT_FIRST = ("username",)
+
+
+def of_stores(component: Component) -> dict[str, dict[str, Any]]:
+    """The part of the reading that is about the component's stores."""
+    found = {}
+    for row in READING[component.name]:
+        first = row["path"].split(".")[0]
+        in_section = first in component.sections and "." in row["path"]
+        if in_section or (component.name == "dashboard" and (first.startswith("redis_") or first == "enable_cluster")):
+            found[row["path"]] = row
+    return found
+
+
+def with_paths(component: Component) -> dict[str, Setting]:
+    return {setting.dotted: setting for setting in component.every() if setting.path}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_the_table_has_every_setting_of_every_store_and_no_other(name: str) -> None:
+    component = COMPONENTS[name]
+    read = set(of_stores(component)) - NOT_CONSULTED
+    flags = {setting.dotted for setting in component.flags.values() if setting.path}
+    table = {path for path in with_paths(component) if NOT_RELEASED not in path}
+    assert len(read) >= 15
+    assert table - flags == read
+    assert flags <= {row["path"] for row in READING[name]}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_types_and_variables_are_those_of_the_programs(name: str) -> None:
+    table = with_paths(COMPONENTS[name])
+    compared = 0
+    for row in READING[name]:
+        setting = table.get(row["path"])
+        if setting is None:
+            continue
+        compared += 1
+        assert setting.json_type == GO_TYPES[row["go_type"]], row
+        # The reading begins with the weakest.
+        names = list(reversed(setting.env)) if name == "pump" else list(setting.env)
+        if setting.unsure:
+            assert names[:1] == row["env"], row
+        else:
+            assert names == row["env"], row
+    assert compared >= 19
+
+
+@pytest.mark.parametrize("name", ["gateway", "pump"])
+def test_first_versions_are_those_of_the_structures(name: str) -> None:
+    table = with_paths(COMPONENTS[name])
+    scanned = [parse(tag) for tag in READING["scanned"][name]]
+    assert len(scanned) > 30
+    for row in READING[name]:
+        setting = table.get(row["path"])
+        if setting is None or setting.logical in UNUSED_AT_FIRST:
+            continue
+        different = [tag for tag in scanned if reached(tag, setting.since) != reached(tag, row["since"])]
+        assert not different, (row["path"], setting.since, row["since"])
 
 
 @pytest.mark.parametrize("component", VERSIONS)
 def test_versions(component: str) -> None:
     settings = COMPONENTS[component].settings
+    assert VERSIONS[component]
     found = {logical: (settings[logical].since, settings[logical].until) for logical in VERSIONS[component]}
     assert found == VERSIONS[component]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_secrets_are_the_passwords_and_nothing_else(component: str) -> None:
-    secrets = {name for name, setting in COMPONENTS[component].settings.items() if setting.secret}
+    secrets = {setting.logical for setting in COMPONENTS[component].every() if setting.secret}
     assert secrets == {"password", "sentinel_password"}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_fact_has_a_source_and_every_timeout_a_unit(component: str) -> None:
-    settings = COMPONENTS[component].settings
-    assert all(setting.source for setting in settings.values())
-    assert COMPONENTS[component].source
-    assert settings["timeout"].unit == "seconds"
+    found = COMPONENTS[component]
+    assert all(setting.source for setting in found.every())
+    assert found.source
+    assert {section.settings["timeout"].unit for section in found.sections.values()} == {"seconds"}
+    # Nobody outside can verify what closed source does.
+    assert {setting.verified for setting in found.every()} == {component in ("gateway", "pump")}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_no_path_and_no_variable_is_there_twice(component: str) -> None:
-    settings = COMPONENTS[component].settings.values()
-    paths = [setting.path for setting in settings]
+    settings = list(COMPONENTS[component].every())
+    paths = [setting.path for setting in settings if setting.path]
     names = [name for setting in settings for name in setting.env]
     assert len(set(paths)) == len(paths)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_sections_fit_together(component: str) -> None:
+    found = COMPONENTS[component]
+    assert found.section == found.main
+    for name, section in found.sections.items():
+        assert section.name == name and section.purposes
+        assert set(section.enabled_by) <= set(found.flags)
+        assert bool(section.enabled_by) == (name != found.main)
+        assert found.at(name).settings is section.settings
+    assert found.flags["shard_count"].env == ("REDIGOCLUSTER_SHARDCOUNT",)
+
+
+def test_the_flags_are_misspelt_as_they_are() -> None:
+    names = {
+        (component.name, logical): component.flags[logical].env[0]
+        for component in COMPONENTS.values()
+        for logical in ("separate_cache", "separate_analytics")
+        if logical in component.flags
+    }
+    assert names == {
+        ("gateway", "separate_cache"): "TYK_GW_ENABLESEPERATECACHESTORE",
+        ("gateway", "separate_analytics"): "TYK_GW_ENABLESEPERATEANALYTICSSTORE",
+        ("mdcb", "separate_analytics"): "TYK_MDCB_ENABLESEPERATEANALYTICSSTORE",
+    }
 
 
 @pytest.mark.parametrize(
@@ -233,7 +341,7 @@ def test_no_path_and_no_variable_is_there_twice(component: str) -> None:
 )
 def test_where_things_are(component: str, path: str, service: str, package: str, prefix: str, omit: str) -> None:
     found = COMPONENTS[component]
-    assert (found.config_path, found.service, found.package) == (path, service, package)
+    assert (found.config_path, found.service, found.packages[0]) == (path, service, package)
     assert (found.env_prefix, found.omit_config_env) == (prefix, omit)
     assert found.env_files == (f"/etc/default/{package}", f"/etc/sysconfig/{package}")
 
@@ -242,9 +350,9 @@ def test_the_table_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         COMPONENTS["other"] = COMPONENTS["pump"]  # type: ignore[index]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        COMPONENTS["pump"].settings["tls"].since = "0"  # type: ignore[misc]
+        COMPONENTS["pump"].settings["tls"].until = "0"  # type: ignore[misc]
 
 
 def test_the_dotted_path_is_as_people_write_it() -> None:
-    setting = Setting("x", ("a", "b"), "string", (), False, "", "", "", "here")
-    assert setting.dotted == "a.b"
+    assert Setting("x", ("a", "b"), "string", ()).dotted == "a.b"
+    assert Setting("x", (), "string", ("A_B",)).dotted == "A_B"
