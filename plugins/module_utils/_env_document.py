@@ -47,6 +47,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import 
 
 SYSTEMD, DOCKER, COMPOSE = "systemd", "docker", "compose"
 KINDS = (SYSTEMD, DOCKER, COMPOSE)
+# Who reads each kind, for sentences.
+_READERS = {SYSTEMD: "systemd", DOCKER: "docker", COMPOSE: "docker compose"}
 
 # bufio.MaxScanTokenSize of Go is 65536, with the line feed.
 LONGEST_DOCKER_LINE = 65535
@@ -138,7 +140,7 @@ def read(
         return parse(content, path, systemd_version=systemd_version)
     found = _parsed(decode(content), kind, systemd_version)
     if found.refused:
-        return EnvironmentFile(path, refused=found.refused)
+        return EnvironmentFile(path, refused=found.refused, reader=_READERS[kind])
     assignments: list[Variable] = []
     ignored = list(found.ignored)
     seen: set[str] = set()
@@ -147,12 +149,12 @@ def read(
         name = statement.name
         if statement.value is None and name not in seen:
             unknown.add(name)
-            ignored.append(Ignored(statement.line, printable(name), statement.unknown))
+            ignored.append(Ignored(statement.line, printable(name), statement.unknown, unknown=True))
         elif statement.value is not None and name not in unknown:
             assignments.append(Variable(name, statement.value, path, statement.line))
         seen.add(name)
     ignored.sort(key=lambda each: each.line)
-    return EnvironmentFile(path, tuple(reversed(assignments)), tuple(ignored))
+    return EnvironmentFile(path, tuple(reversed(assignments)), tuple(ignored), reader=_READERS[kind])
 
 
 class EnvDocument:
@@ -230,10 +232,13 @@ class EnvDocument:
             return self
         if self._found.unclear:
             raise EnvProblem(self._found.unclear)
-        text = self.text
-        for start, end, replacement in sorted(replacements, reverse=True):
-            text = text[:start] + replacement + text[end:]
-        return EnvDocument(self._extended(text, added), self.kind, systemd_version=self._systemd_version)
+        parts: list[str] = []
+        copied_to = 0
+        for start, end, replacement in sorted(replacements):
+            parts += [self.text[copied_to:start], replacement]
+            copied_to = end
+        text = self._extended("".join(parts) + self.text[copied_to:], added)
+        return EnvDocument(text, self.kind, systemd_version=self._systemd_version)
 
     def _with(self, statement: _Statement, value: str) -> str:
         """The assignment with another value; a value without quotes must not grow into what stands behind it."""
@@ -259,13 +264,15 @@ class EnvDocument:
         return "\r\n" if self.kind == SYSTEMD else "\n"
 
     def _line_start(self, position: int) -> int:
-        start = max(self.text.rfind(character, 0, position) for character in self._breaks) + 1
+        while position and self.text[position - 1] not in self._breaks:
+            position -= 1
         # The byte order mark belongs to the file, not to its first line.
-        return 1 if start == 0 and self.text.startswith(_BOM) else start
+        return 1 if position == 0 and self.text.startswith(_BOM) else position
 
     def _line_end(self, position: int) -> int:
-        ends = (self.text.find(character, position) for character in self._breaks)
-        return min((end for end in ends if end >= 0), default=len(self.text))
+        while position < len(self.text) and self.text[position] not in self._breaks:
+            position += 1
+        return position
 
     def _extended(self, text: str, lines: list[str]) -> str:
         if not lines:
@@ -274,7 +281,8 @@ class EnvDocument:
         # To systemd the mark is part of a name.
         empty = not text or (text == _BOM and self.kind != SYSTEMD)
         if not empty and not text.endswith(tuple(self._breaks)):
-            text += newline
+            # A carriage return at the end is half of a line break already.
+            text += "\n" if text.endswith("\r") else newline
         body = text.rstrip("\r\n")
         if self.kind == SYSTEMD and body.endswith("\\") and text[len(body) :] in ("\n", "\r", "\r\n"):
             # The line break belongs to the value before it, or to a comment if systemd is old: only a second ends it.
@@ -461,6 +469,10 @@ class _ComposeReader:
         if self.at == len(self.text):
             raise _Unclear(f"line {self.line} has nothing behind the word export")
         name, end, assigned = self.name()
+        if " " in name:
+            # At the end of the file it goes unnoticed, until a line break stands behind it, as an edit would add it.
+            self.found.unclear = f"Line {self.line} is neither a comment nor has it an equals sign. Correct that."
+            return
         value = None
         if assigned:
             value, end = self.value()
@@ -481,14 +493,10 @@ class _ComposeReader:
                 raise _Unclear(f"line {self.line} has the character {printable(character)} in a name")
             self.at += 1
         name = self.text[start : self.at].rstrip(_GO_SPACE)
-        last = self.at == len(self.text)
-        if " " in name and last:
-            # It goes unnoticed until a line break stands behind it, such as an edit would add.
-            self.found.unclear = f"Line {self.line} is neither a comment nor has it an equals sign. Correct that."
-            return "", start, False
-        if " " in name:
+        more = self.at < len(self.text)
+        if " " in name and more:
             raise _Unclear(f"line {self.line} has a blank in a name")
-        assigned = not last and self.text[self.at] != "\n"
+        assigned = more and self.text[self.at] != "\n"
         self.at += assigned
         return name, start + len(name), assigned
 

@@ -51,6 +51,8 @@ class Ignored:
     line: int
     name: str
     reason: str
+    # Whether it does give the variable a value, but one that the file alone does not tell.
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ class EnvironmentFile:
     # In file order; a name may come several times, and the last one counts.
     assignments: tuple[Variable, ...] = ()
     ignored: tuple[Ignored, ...] = ()
-    # Why systemd does not take the file at all; empty when it does.
+    # Why the file is not taken at all; empty when it is.
     refused: str = ""
+    # Who reads it.
+    reader: str = "systemd"
 
 
 @dataclass(frozen=True)

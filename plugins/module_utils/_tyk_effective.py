@@ -584,15 +584,20 @@ def _judge_env_file(reading: _Reading, file: EnvironmentFile) -> None:
     prefix = reading.component.env_prefix
     if file.refused:
         reading.problems.append(
-            f"systemd does not take {file.path} at all, because {file.refused}: {reading.title} gets no variable "
+            f"{file.reader} does not take {file.path} at all, because {file.refused}: {reading.title} gets no variable "
             "from it; correct the file."
         )
     for ignored in file.ignored:
         # Only the name itself is shown: the rest of such a line may be a secret.
         name = re.search(rf"{prefix}[A-Z0-9_]*", ignored.name)
-        if name:
+        if name and ignored.unknown:
             reading.problems.append(
-                f"{file.path} line {ignored.line}: systemd ignores this line about {name.group()}, because "
+                f"{file.path} line {ignored.line}: what {file.reader} makes of {name.group()} cannot be told here, "
+                f"because {ignored.reason}; write the value itself."
+            )
+        elif name:
+            reading.problems.append(
+                f"{file.path} line {ignored.line}: {file.reader} ignores this line about {name.group()}, because "
                 f"{ignored.reason}; write NAME=value."
             )
 

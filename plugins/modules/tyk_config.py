@@ -408,6 +408,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document imp
     EnvDocument,
     EnvProblem,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import decode as decode_variables
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import encode as encode_variables
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._json_document import (
     Edit,
     JsonDocument,
@@ -688,10 +690,8 @@ def _edited_variables(
     module: AnsibleModule, component: Component, found: Found, changes: Sequence[Change], version: Version | None
 ) -> Edited:
     kind = module.params["format"]
-    # What is no UTF-8 is not ours and stays as it is.
-    text = (found.content or b"").decode("utf-8", "surrogateescape")
     try:
-        before = EnvDocument(text, kind, systemd_version=systemd_version(module))
+        before = EnvDocument(decode_variables(found.content or b""), kind, systemd_version=systemd_version(module))
         wanted = variables(component, changes, version, before.names())
         after = before.edited(wanted)
     except EnvProblem as exc:
@@ -709,7 +709,7 @@ def _edited_variables(
         return {name: value for name, value in said.items() if value is not None}
 
     return Edited(
-        content=after.text.encode("utf-8", "surrogateescape"),
+        content=encode_variables(after.text),
         changed_keys=[name for name in wanted if before.value(name) != after.value(name)],
         before=shown_variables(component, values(before)),
         after=shown_variables(component, values(after), values(before)),

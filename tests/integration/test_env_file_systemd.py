@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The reader of environment files against systemd's own code, which its private library exports."""
+"""The reader and the editor of environment files against systemd's own code, which its private library exports."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import (
+    SYSTEMD,
+    EnvDocument,
+    EnvProblem,
+    decode,
+    encode,
+)
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import merge, parse
 
 LIBRARIES = sorted(Path("/usr/lib").glob("**/libsystemd-shared-*.so"))
@@ -72,3 +79,26 @@ def test_same_environment_as_systemd(systemd: Systemd, pieces: list[bytes]) -> N
     if not file.refused:
         ours = {name.encode(): variable.value.encode() for name, variable in merge(file.assignments).items()}
     assert ours == systemd.environment(content)
+
+
+CHARACTERS = ["'", '"', "\\", "$", "#", ";", " ", "\t", "\r", "\n", "=", "`", "!", "%", "a", "é", "\u00a0", "\x01"]
+VALUES = st.lists(st.sampled_from(CHARACTERS), min_size=1, max_size=8).map("".join)
+
+
+@settings(max_examples=2000, deadline=None, derandomize=True)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), value=st.none() | VALUES, other=VALUES)
+def test_systemd_reads_what_was_edited(systemd: Systemd, pieces: list[bytes], value: str | None, other: str) -> None:
+    content = b"".join(pieces)
+    document = EnvDocument(decode(content), SYSTEMD, systemd_version=systemd.version)
+    before = systemd.environment(content)
+    try:
+        edited = document.edited({"A": value, "N": other})
+    except EnvProblem:
+        assert "quote is never closed" in str(document.remarks())
+        return
+    if before is None:
+        # Nothing can be said of a file that systemd does not take, such as one that is not UTF-8.
+        return
+    expected = {name: found for name, found in before.items() if name != b"A"}
+    expected.update({b"N": other.encode()} if value is None else {b"A": value.encode(), b"N": other.encode()})
+    assert systemd.environment(encode(edited.text)) == expected

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import read as read_env
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import Variable, merge, parse
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import Effective, read
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_faults import faults
@@ -290,6 +291,26 @@ def test_lines_that_systemd_ignores() -> None:
         f"{ENV} line 1: systemd ignores this line about TYK_GW_STORAGE_PASSWORD, because systemd does not know the "
         "word export; write NAME=value."
     )
+
+
+def test_lines_that_docker_and_compose_read_otherwise() -> None:
+    for kind, text, words in (
+        (
+            "docker",
+            "TYK_GW_STORAGE_PASSWORD",
+            "line 1: what docker makes of TYK_GW_STORAGE_PASSWORD cannot be told here",
+        ),
+        (
+            "compose",
+            "TYK_GW_STORAGE_ADDRS=$X",
+            "line 1: what docker compose makes of TYK_GW_STORAGE_ADDRS cannot be told",
+        ),
+        ("docker", "export TYK_GW_STORAGE_ADDRS=a:1", "docker does not take /c.env at all, because"),
+    ):
+        file = read_env(text.encode(), "/c.env", kind)
+        content = json.dumps({"storage": GOOD}).encode()
+        result = read(COMPONENTS["gateway"], PATH, content, merge(file.assignments), [file])
+        assert words in only_problem(result)
 
 
 # --- which address, which client ---
