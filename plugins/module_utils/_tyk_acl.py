@@ -131,9 +131,9 @@ RIGHTS: Mapping[str, Rights] = MappingProxyType(
 def rules(component: str, version: tuple[int, ...], *, client_setinfo: bool) -> tuple[str, ...]:
     """The words that give a component's user its rights, for ACL SETUSER or a line of an ACL file.
 
-    They do not say whether the user is on, and hold no password. They begin with C(resetchannels) where the server
-    knows channels, because a new user of Redis 6.2 may use all of them (acl-pubsub-default), and naming some is then
-    an error.
+    They do not say whether the user is on, and hold no password. Where the server knows channels, C(resetchannels)
+    is among them, because a new user of Redis 6.2 may use all channels (acl-pubsub-default), and naming some is then an
+    error.
 
     Args:
         component: gateway, dashboard, pump or mdcb.

@@ -17,12 +17,17 @@ description:
     Redis what the component would do.
   - The configuration is the component's own file, overridden by the environment that systemd gives to its service,
     both read by the rules of the component.
-  - With a Redis Cluster, the addresses that the cluster announces are followed to every primary and every replica.
-    On every primary a probe key is written, read back and deleted; on every replica a key is read.
+  - Each store that the component uses is proved, its main one as well as a separate one for the cache or for analytics.
+  - With a Redis Cluster, the addresses that the cluster announces are followed to every primary and every replica, so
+    that one seed, such as the configuration endpoint of a managed service, is enough. With Sentinel, every Sentinel is
+    asked for the primary and its replicas.
+  - On every primary a probe key is written and deleted; every replica is read.
+  - On every node it is proved that the component's user may run each command that the component needs, and that it may
+    not run FLUSHALL, KEYS, CONFIG and other commands that no component needs. For this the commands are queued in a
+    transaction that is then discarded; nothing is executed.
   - Every problem is reported, not only the first one, in words that say what is wrong, where the value comes from, and
     what to do.
   - The probe keys expire by themselves after 60 seconds, so that an interrupted run leaves nothing behind.
-  - Sentinel is not followed. A component that is configured for it is reported as a problem.
 extends_documentation_fragment:
   - apiops.tyk_redis._attributes
 attributes:
@@ -54,6 +59,23 @@ options:
       - The systemd unit of the component. The default is the one of its package.
       - When systemd knows this unit, its C(Environment=) and C(EnvironmentFile=) make the component's environment.
     type: str
+  version:
+    description:
+      - The component's version, for example V(5.8.6). Settings that it does not read count for nothing.
+      - Without it the package manager is asked for the installed package, unless O(env_format) says that the component
+        runs in a container. When nobody knows it, the newest one is assumed.
+    type: str
+    version_added: 0.2.0
+  env_format:
+    description:
+      - How O(env_files) are read, by systemd, by C(docker run --env-file) or by docker compose.
+    type: str
+    choices:
+      - systemd
+      - docker
+      - compose
+    default: systemd
+    version_added: 0.2.0
   env_files:
     description:
       - Environment files, in the order in which they are read; a later one wins. Missing ones are passed over.
@@ -68,7 +90,7 @@ options:
     default: 5
   expect_nodes:
     description:
-      - Addresses of nodes, each C(host:port) as the cluster announces it, that have to be part of the cluster.
+      - Addresses of nodes, each C(host:port) as the cluster announces it, that have to be part of the main store.
       - A replica that has failed is no longer announced to clients, so that only this list can tell that it is missing.
     type: list
     elements: str
@@ -76,11 +98,18 @@ options:
   probe_key_prefix:
     description:
       - What the name of each probe key begins with. Redis has to allow keys with this prefix to the user.
+      - By default V(analytics-tyk-system-analytics-check-) for Pump, whose user may work on few keys only, and
+        V(tyk-redis-check-) for the others.
     type: str
-    default: tyk-redis-check-
+  least_privilege:
+    description:
+      - Whether it is a problem when the user may do more than the component needs. Otherwise it is a remark.
+    type: bool
+    default: false
+    version_added: 0.2.0
 notes:
-  - The user needs C(PING), C(CLUSTER SLOTS), C(READONLY), C(GET), C(SET) and C(DEL). Where it may also use C(INFO), a
-    replica that has lost its primary is noticed too.
+  - Where the user may use C(INFO), a replica that has lost its primary is noticed too.
+  - Each command that is refused to the user, as it should be, leaves an entry in the C(ACL LOG) of the server.
   - V(changed) is always V(false), because whatever is written is deleted again.
   - C(UnsetEnvironment=) and C(PassEnvironment=) of the unit are not taken into account.
 seealso:
@@ -127,9 +156,20 @@ problems:
   type: list
   elements: str
   sample: []
+remarks:
+  description: What has no effect, what a known fault of this version concerns, or what the user may do without need.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+version:
+  description: The version that was reckoned with; empty when nobody knew it and the newest was assumed.
+  returned: always
+  type: str
+  sample: 5.8.6
 settings:
   description:
-    - The effective settings that somebody has set, by the collection's own name for them.
+    - The effective settings of the main store that somebody has set, by the collection's own name for them.
     - Each has RV(ignore:value), RV(ignore:from) and RV(ignore:key).
   returned: always
   type: dict
@@ -222,18 +262,82 @@ reached:
       user: tyk
       tls: false
       latency_ms: 0.215
+rights:
+  description: What the user may do in the main store, in words of an ACL rule; empty when nothing could be asked.
+  returned: always
+  type: dict
+  contains:
+    allowed:
+      description: What the component needs and the user may do on every node.
+      type: list
+      elements: str
+    missing:
+      description: What the component needs and the user may not do on one node at least.
+      type: list
+      elements: str
+    refused:
+      description: What no component needs and the user may not do on any node.
+      type: list
+      elements: str
+    excess:
+      description:
+        - What no component needs and the user may do on one node at least.
+        - V(~*) stands for the keys of others.
+      type: list
+      elements: str
+    unproved:
+      description: What could not be told, as C(shutdown) since Redis 7.0, which no transaction takes.
+      type: list
+      elements: str
+  sample:
+    allowed:
+      - get
+      - set
+      - del
+    missing: []
+    refused:
+      - flushall
+      - keys
+    excess: []
+    unproved:
+      - shutdown
 username:
   description: The Redis user of the component.
   returned: always
   type: str
   sample: tyk
+stores:
+  description:
+    - Every store that is in use, the main one first, each with RV(ignore:section), RV(ignore:purposes),
+      RV(ignore:healthy) and the same of it as is returned for the main one.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - section: storage
+      purposes:
+        - main
+        - cache
+        - analytics
+      healthy: true
+      mode: cluster
+      addresses:
+        - 192.0.2.11:6379
+        - 192.0.2.12:6379
+      username: tyk
+      settings: {}
+      seeds: []
+      reached: []
+      rights: {}
+      cluster_id: ac41442e2af140dc
+      agreement: {}
 cluster_id:
   description: A digest of the node IDs that is equal for all who see the same nodes; empty when none was seen.
   returned: always
   type: str
   sample: ac41442e2af140dc
 agreement:
-  description: What has to be equal for all components, to compare several results.
+  description: What has to be equal for all components that use a store for the same purpose, to compare results.
   returned: always
   type: dict
   sample:
@@ -248,21 +352,11 @@ agreement:
       - 302bcf675f5c3d6220837bd209cfe8dd647baac3
 """
 
-import glob
-import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_file import (
-    COMMENT_ENDS_WITH_LINE_SINCE,
-    EnvironmentFile,
-    Variable,
-    merge,
-    parse,
-    parse_shown_environment,
-    parse_shown_files,
-)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._env_document import COMPOSE, DOCKER, SYSTEMD
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import (
     HAS_REDIS,
     REDIS_IMPORT_ERROR,
@@ -270,85 +364,19 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client imp
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_probe import Probe, ProbeResult
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import Effective, read
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS, Component
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_faults import faults
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_host import (
+    HostProblem,
+    content,
+    environment,
+    shown_version,
+    version_of,
+)
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings import COMPONENTS
 
 
 class CheckError(Exception):
     """The check cannot be made. The text is a finished sentence."""
-
-
-class _Systemd:
-    """What systemd on this host says about a unit."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self._module = module
-        self._systemctl = module.get_bin_path("systemctl")
-
-    def _run(self, *words: str) -> str:
-        if not self._systemctl:
-            return ""
-        rc, stdout, _stderr = self._module.run_command(
-            [self._systemctl, *words], environ_update={"LC_ALL": "C", "SYSTEMD_PAGER": ""}
-        )
-        return str(stdout) if rc == 0 else ""
-
-    def version(self) -> int:
-        match = re.match(r"systemd (\d+)", self._run("--version"))
-        return int(match.group(1)) if match else COMMENT_ENDS_WITH_LINE_SINCE
-
-    def environment(self, unit: str) -> tuple[list[Variable], list[tuple[str, bool]]] | None:
-        """The unit's variables and environment files; None when systemd does not run or does not know the unit."""
-        lines = self._run("show", "--property=LoadState,Environment,EnvironmentFiles", "--", unit).splitlines()
-        shown = [line.partition("=") for line in lines]
-        if ("LoadState", "=", "loaded") not in shown:
-            return None
-        variables = [
-            variable
-            for name, _equals, value in shown
-            if name == "Environment"
-            for variable in parse_shown_environment(value, f"Environment= of {unit}")
-        ]
-        files = parse_shown_files(value for name, _equals, value in shown if name == "EnvironmentFiles")
-        return variables, files
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise CheckError(f"{path} cannot be read ({exc.strerror}); run this task as a user who may read it.") from exc
-
-
-def _environment(
-    module: AnsibleModule, component: Component
-) -> tuple[dict[str, Variable], list[EnvironmentFile], list[str]]:
-    """What systemd hands to the component: by name, by file, and what is wrong with the unit's files."""
-    systemd = _Systemd(module)
-    variables: list[Variable] = []
-    given = module.params["env_files"]
-    wanted = [(path, True) for path in (component.env_files if given is None else given)]
-    unit = module.params["unit"] or component.service
-    of_unit = systemd.environment(unit) if given is None else None
-    if of_unit is not None:
-        variables, wanted = of_unit
-    version = systemd.version()
-    files: list[EnvironmentFile] = []
-    problems: list[str] = []
-    for pattern, may_be_missing in wanted:
-        # systemd allows patterns, and reads what matches in order of name.
-        paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
-        contents = [(path, _content(path)) for path in paths]
-        present = [(path, content) for path, content in contents if content is not None]
-        if not present and not may_be_missing:
-            problems.append(
-                f"There is no file {pattern}, which {unit} demands as an EnvironmentFile=, so systemd does not start "
-                f"{component.title}; create the file, or write a minus sign before its path in the unit."
-            )
-        files.extend(parse(content, path, systemd_version=version) for path, content in present)
-    return merge(variables, *(file.assignments for file in files)), files, problems
 
 
 def _expected(texts: t.Sequence[str]) -> list[Address]:
@@ -358,43 +386,32 @@ def _expected(texts: t.Sequence[str]) -> list[Address]:
         raise CheckError(f"expect_nodes: {exc}.") from exc
 
 
-def _probe(module: AnsibleModule, effective: Effective) -> ProbeResult:
+def _probe(module: AnsibleModule, effective: Effective, expect_nodes: t.Sequence[Address]) -> ProbeResult:
     if not effective.usable:
         return ProbeResult()
     probe = Probe(
         effective,
         timeout=module.params["timeout"],
         write=not module.check_mode,
-        expect_nodes=_expected(module.params["expect_nodes"]),
+        expect_nodes=expect_nodes,
         key_prefix=module.params["probe_key_prefix"],
+        least_privilege=module.params["least_privilege"],
     )
     return probe.run()
 
 
-def run(module: AnsibleModule) -> dict[str, t.Any]:
-    prefix = module.params["probe_key_prefix"]
-    if not prefix or set(prefix) & set("{}"):
-        raise CheckError(
-            f"probe_key_prefix is {prefix!r}, but it must not be empty or hold braces, which choose the slot of a key."
-        )
-    if module.params["timeout"] < 1:
-        raise CheckError(f"timeout is {module.params['timeout']}, but at least 1 second is needed.")
-    _expected(module.params["expect_nodes"])
-    component = COMPONENTS[module.params["component"]]
-    path = module.params["path"] or component.config_path
-    environment, files, problems = _environment(module, component)
-    effective = read(component, path, _content(path), environment, files)
-    probed = _probe(module, effective)
-    problems = [*problems, *effective.problems, *probed.problems]
+def _store(effective: Effective, probed: ProbeResult) -> dict[str, t.Any]:
     return {
-        "changed": False,
-        "component": component.name,
-        "healthy": not problems,
-        "problems": problems,
+        "section": effective.component.section,
+        "purposes": list(effective.purposes),
+        "healthy": not (effective.problems or effective.unprovable or probed.problems),
+        "mode": effective.mode,
+        "addresses": list(effective.addresses),
+        "username": effective.username,
         "settings": effective.public(),
         "seeds": probed.seeds,
         "reached": probed.reached,
-        "username": effective.username,
+        "rights": probed.rights,
         "cluster_id": probed.cluster_id,
         "agreement": {
             "mode": effective.mode,
@@ -406,16 +423,75 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     }
 
 
+def _of_store(effective: Effective, sentences: t.Iterable[str]) -> list[str]:
+    """Sentences about one store, which say so when it is not the main one."""
+    if effective.component.section == effective.component.main:
+        return list(sentences)
+    return [f"{effective.component.section}: {sentence}" for sentence in sentences]
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    prefix = module.params["probe_key_prefix"]
+    if prefix is not None and (not prefix or set(prefix) & set("{}")):
+        raise CheckError(
+            f"probe_key_prefix is {prefix!r}, but it must not be empty or hold braces, which choose the slot of a key."
+        )
+    if module.params["timeout"] < 1:
+        raise CheckError(f"timeout is {module.params['timeout']}, but at least 1 second is needed.")
+    expect_nodes = _expected(module.params["expect_nodes"])
+    component = COMPONENTS[module.params["component"]]
+    path = module.params["path"] or component.config_path
+    kind, given = module.params["env_format"], module.params["version"]
+    if kind != SYSTEMD and module.params["env_files"] is None:
+        raise CheckError(f"env_format is {kind!r}, for which env_files has to name the files.")
+    # What runs in a container is not what this host's package manager knows.
+    version = version_of(module, component, given) if given or kind == SYSTEMD else None
+    around = environment(
+        module,
+        component,
+        unit=module.params["unit"] or component.service,
+        env_files=module.params["env_files"],
+        kind=kind,
+    )
+    effective = read(component, path, content(path), around.variables, around.files, version)
+    problems = list(around.problems)
+    remarks = faults(effective)
+    stores = []
+    for store in effective.stores:
+        is_main = store.component.section == component.main
+        probed = _probe(module, store, expect_nodes if is_main else ())
+        problems += _of_store(store, [*store.problems, *store.unprovable, *probed.problems])
+        remarks += _of_store(store, [*store.remarks, *probed.remarks])
+        stores.append(_store(store, probed))
+    main_store = stores[0]
+    return {
+        "changed": False,
+        "component": component.name,
+        "version": shown_version(version),
+        "healthy": not problems,
+        "problems": problems,
+        "remarks": remarks,
+        "stores": stores,
+        **{
+            name: main_store[name]
+            for name in ("settings", "seeds", "reached", "rights", "username", "cluster_id", "agreement")
+        },
+    }
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "component": {"type": "str", "required": True, "choices": list(COMPONENTS)},
             "path": {"type": "path"},
             "unit": {"type": "str"},
+            "version": {"type": "str"},
+            "env_format": {"type": "str", "choices": [SYSTEMD, DOCKER, COMPOSE], "default": SYSTEMD},
             "env_files": {"type": "list", "elements": "path"},
             "timeout": {"type": "int", "default": 5},
             "expect_nodes": {"type": "list", "elements": "str", "default": []},
-            "probe_key_prefix": {"type": "str", "default": "tyk-redis-check-", "no_log": False},
+            "probe_key_prefix": {"type": "str", "no_log": False},
+            "least_privilege": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -423,7 +499,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("redis"), exception=REDIS_IMPORT_ERROR)
     try:
         result = run(module)
-    except CheckError as exc:
+    except (CheckError, HostProblem) as exc:
         module.fail_json(msg=str(exc))
     if result["healthy"]:
         module.exit_json(**result)

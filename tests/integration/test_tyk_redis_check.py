@@ -6,117 +6,54 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import time
+import socket
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
-from servers import VERSIONS, Server, Servers, ServerTls
+from servers import VERSIONS, Server, ServerTls
+from tyk_checks import (
+    ADMIN_PASSWORD,
+    TYK_PASSWORD,
+    Authority,
+    Run,
+    Start,
+    assert_no_key,
+    calls_of,
+    checker,
+    info,
+    let_in,
+    make_cluster,
+    one_problem,
+    paused,
+    shape,
+    started,
+    storage_of,
+    wait_for,
+)
 
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import RedisProblem, Tls
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Tls
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_agreement import disagreements
 from ansible_collections.apiops.tyk_redis.plugins.modules import tyk_redis_check
-
-ADMIN_PASSWORD = "admin-of-the-test"
-TYK_PASSWORD = 'tyk\'s "pass\\word" é'
-LEAST = "~tyk-redis-check-* -@all +ping +cluster|slots +readonly +get +set +del"
-# Long enough that no server of a test is declared failed, whatever the test does to it.
-NODE_TIMEOUT = 600000
-
-Run = t.Callable[..., "dict[str, t.Any]"]
-Start = t.Callable[..., Server]
-
-
-def calls_of(server: Server, command: str) -> int:
-    for line in info(server, "INFO", "commandstats").splitlines():
-        if line.startswith(f"cmdstat_{command}:"):
-            return int(line.partition("calls=")[2].partition(",")[0])
-    return 0
-
-
-@contextlib.contextmanager
-def paused(server: Server) -> t.Iterator[None]:
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(name="start", scope="module")
 def fixture_start(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Start]:
-    """Start a server with a user for Tyk; all of them are stopped at the end of the module."""
-    servers = Servers(tmp_path_factory.mktemp("servers"))
-
-    def start(*extra: str, cluster: bool = True, slots: bool = True, **options: t.Any) -> Server:
-        timeout = (f"cluster-node-timeout {NODE_TIMEOUT}",) if cluster else ()
-        server = servers.start_server(
-            cluster=cluster,
-            username="admin",
-            password=ADMIN_PASSWORD,
-            acl=["user default off", f"user admin on >{ADMIN_PASSWORD} ~* +@all"],
-            extra=(*timeout, *extra),
-            **options,
-        )
-        let_in(server)
-        if cluster and slots:
-            server.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            wait_for(lambda: "cluster_state:ok" in info(server, "CLUSTER", "INFO"))
-        return server
-
-    try:
+    with started(tmp_path_factory.mktemp("servers")) as start:
         yield start
-    finally:
-        servers.stop_all()
-
-
-def let_in(server: Server) -> None:
-    server.call("ACL", "SETUSER", "tyk", "reset", "on", f">{TYK_PASSWORD}", *LEAST.split())
-
-
-def info(server: Server, *words: str) -> str:
-    return str(server.call(*words))
-
-
-def wait_for(condition: t.Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "the servers of the test did not get ready"
-        time.sleep(0.05)
 
 
 @pytest.fixture(name="cluster", scope="module")
 def fixture_cluster(start: Start) -> list[Server]:
-    """Three primaries and their replicas, in this order."""
-    servers = [start("repl-diskless-sync-delay 0", slots=False) for _number in range(6)]
-    for number, (first, last) in enumerate([(0, 5460), (5461, 10922), (10923, 16383)]):
-        servers[number].call("CLUSTER", "ADDSLOTSRANGE", first, last)
-        servers[number].call("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-    for server in servers[1:]:
-        servers[0].call("CLUSTER", "MEET", "127.0.0.1", server.address.port)
-    wait_for(lambda: all("cluster_known_nodes:6" in info(server, "CLUSTER", "INFO") for server in servers))
-    for primary, replica in zip(servers[:3], servers[3:]):
-        identity = str(primary.call("CLUSTER", "MYID"))
-
-        def adopted(replica: Server = replica, identity: str = identity) -> bool:
-            with contextlib.suppress(RedisProblem):
-                return replica.call("CLUSTER", "REPLICATE", identity) == "OK"
-            return False
-
-        wait_for(adopted)
-    wait_for(lambda: all(shape(server) == [2, 2, 2] for server in servers))
-    wait_for(lambda: all("master_link_status:up" in info(s, "INFO", "replication") for s in servers[3:]))
-    return servers
+    return make_cluster(start)
 
 
-def shape(server: Server) -> list[int]:
-    return [len(entry) - 2 for entry in t.cast("list[list[t.Any]]", server.call("CLUSTER", "SLOTS"))]
+@pytest.fixture(name="check")
+def fixture_check(tmp_path: Path, run_module: Run) -> Run:
+    return checker(tmp_path, run_module)
 
 
 @pytest.fixture(name="single")
@@ -131,57 +68,6 @@ def fixture_single(only: Server) -> t.Iterator[Server]:
 @pytest.fixture(name="only", scope="module")
 def fixture_only(start: Start) -> Server:
     return start()
-
-
-@pytest.fixture(name="check")
-def fixture_check(tmp_path: Path, run_module: Run) -> Run:
-    """Write a gateway's file and run the module on it."""
-
-    def check(
-        storage: dict[str, t.Any] | None,
-        *,
-        component: str = "gateway",
-        environment: str | None = None,
-        check_mode: bool = False,
-        **options: t.Any,
-    ) -> dict[str, t.Any]:
-        path = tmp_path / f"{component}.conf"
-        if storage is not None:
-            section = "analytics_storage_config" if component == "pump" else "storage"
-            path.write_text(json.dumps({"listen_port": 8080, section: {"type": "redis", **storage}}), encoding="utf-8")
-        env_file = tmp_path / "tyk.env"
-        if environment is not None:
-            env_file.write_text(environment, encoding="utf-8")
-        arguments = {"component": component, "path": str(path), "env_files": [str(env_file)], "timeout": 2, **options}
-        result: dict[str, t.Any] = run_module("tyk_redis_check", check=check_mode, **arguments)
-        output = json.dumps(result, ensure_ascii=False)
-        assert TYK_PASSWORD not in output and json.dumps(TYK_PASSWORD, ensure_ascii=False)[1:-1] not in output
-        assert result.get("changed", False) is False
-        return result
-
-    return check
-
-
-def storage_of(*servers: Server, **more: t.Any) -> dict[str, t.Any]:
-    return {
-        "addrs": [str(server.address) for server in servers],
-        "enable_cluster": True,
-        "username": "tyk",
-        "password": TYK_PASSWORD,
-        **more,
-    }
-
-
-def assert_no_key(servers: t.Iterable[Server]) -> None:
-    for server in servers:
-        assert server.call("DBSIZE") == 0
-
-
-def one_problem(result: dict[str, t.Any]) -> str:
-    assert len(result["problems"]) == 1, result["problems"]
-    assert result["healthy"] is False and result["failed"] is True
-    assert result["problems"][0] in result["msg"]
-    return str(result["problems"][0])
 
 
 # --- a healthy cluster ---
@@ -210,8 +96,10 @@ def test_result_is_what_the_documentation_says(check: Run, cluster: list[Server]
     documented = yaml.safe_load(tyk_redis_check.RETURN)
     assert set(documented) == set(result) - {"changed", "invocation"}
     assert set(documented["reached"]["contains"]) == set(result["reached"][0])
-    for name, entry in documented.items():
-        assert shape_of(entry["sample"]) == shape_of(result[name]), name
+    assert set(documented["stores"]["sample"][0]) == set(result["stores"][0])
+    # What a store has is shown where it is returned for the main one.
+    for name in set(documented) - {"stores"}:
+        assert shape_of(documented[name]["sample"]) == shape_of(result[name]), name
 
 
 def shape_of(value: t.Any) -> t.Any:
@@ -225,10 +113,7 @@ def shape_of(value: t.Any) -> t.Any:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_server_version(check: Run, start: Start, version: str) -> None:
-    # Redis 6.2 has no ranges of slots yet, so that each is named.
-    server = start(version_name=version, slots=False)
-    server.call("CLUSTER", "ADDSLOTS", *range(16384))
-    wait_for(lambda: "cluster_state:ok" in info(server, "CLUSTER", "INFO"))
+    server = start(version_name=version)
     result = check(storage_of(server), env_files=[])
     assert result["problems"] == []
     assert [(entry["role"], entry["slots"], entry["wrote"]) for entry in result["reached"]] == [
@@ -253,7 +138,7 @@ def test_two_components_with_different_seeds_see_the_same_cluster(check: Run, cl
     pump = check(storage_of(cluster[5]), component="pump")
     assert gateway["cluster_id"] == pump["cluster_id"]
     sentences = disagreements([("gw1", "gateway", gateway), ("pump1", "pump", pump)])
-    assert len(sentences) == 1 and sentences[0].startswith("The Tyk components disagree about the addresses of Redis: ")
+    assert len(sentences) == 1 and "analytics disagree about the addresses of Redis: " in sentences[0]
     assert disagreements([("gw1", "gateway", gateway), ("gw2", "gateway", gateway)]) == []
 
 
@@ -262,8 +147,7 @@ def test_two_components_on_different_clusters(check: Run, cluster: list[Server],
     pump = check(storage_of(single), component="pump")
     assert gateway["healthy"] and pump["healthy"]
     sentences = disagreements([("gw1", "gateway", gateway), ("pump1", "pump", pump)])
-    beginning = "The Tyk components do not reach one and the same Redis: gateway on gw1: a Redis of 6 nodes, "
-    assert any(sentence.startswith(beginning) for sentence in sentences)
+    assert any(": gateway on gw1: a Redis of 6 nodes, " in sentence for sentence in sentences)
 
 
 # --- nodes that cannot be reached ---
@@ -326,7 +210,8 @@ def test_node_that_announces_no_address(check: Run, start: Start) -> None:
     problem = one_problem(check(storage_of(server)))
     assert problem == (
         f"The node {server.call('CLUSTER', 'MYID')} announces no address in CLUSTER SLOTS of {server.address}, so Tyk "
-        "Gateway cannot use it; set cluster-announce-ip or another cluster-preferred-endpoint-type there."
+        "Gateway cannot use it; set cluster-announce-ip, cluster-announce-hostname or another "
+        "cluster-preferred-endpoint-type there."
     )
 
 
@@ -409,7 +294,7 @@ def test_refused_command_is_named(check: Run, single: Server, rule: str, command
     single.call("ACL", "SETUSER", "tyk", rule)
     result = check(storage_of(single))
     problem = one_problem(result)
-    assert problem.startswith(f"The user 'tyk' may not run {command} on {single.address} ")
+    assert problem.startswith(f"The user 'tyk' may not run {command} on {single.address}")
     assert "Tyk Gateway takes the user from file:" in problem
     assert [entry["wrote"] for entry in result["reached"]] == ([] if wrote is None else [wrote])
     # A key that may not be deleted goes by itself.
@@ -418,9 +303,13 @@ def test_refused_command_is_named(check: Run, single: Server, rule: str, command
 
 
 def test_refused_key_is_an_acl_problem_too(check: Run, single: Server) -> None:
-    result = check(storage_of(single), probe_key_prefix="other-")
+    single.call("ACL", "SETUSER", "tyk", "resetkeys", "~tyk-redis-check-*")
+    problem = one_problem(check(storage_of(single)))
+    assert problem.startswith(f"The user 'tyk' may not use the keys ~* on {single.address}, which Tyk Gateway needs")
+    let_in(single, "pump")
+    result = check(storage_of(single), component="pump", probe_key_prefix="other-")
     assert [sentence.split(" on ")[0] for sentence in result["problems"]] == [
-        f"The user 'tyk' may not run {command}" for command in ("SET", "GET", "DEL")
+        f"The user 'tyk' may not run {command}" for command in ("SET", "EXPIRE", "DEL")
     ]
     assert_no_key([single])
 
@@ -585,37 +474,6 @@ def test_bad_option(check: Run, options: dict[str, t.Any], message: str) -> None
 # --- TLS ---
 
 
-class Authority:
-    """A CA of this test and the certificates that it issues, made by openssl."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.name = name
-        self.file = str(folder / f"{name}.crt")
-        self._openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", f"/CN={name}", "-keyout", str(folder / f"{name}.key"), "-out", self.file,
-        )  # fmt: skip
-
-    def issue(self, name: str, names: str, *, days: int = 2, common_name: str = "redis") -> tuple[str, str]:
-        key, request, certificate = (str(self.folder / f"{name}.{end}") for end in ("key", "csr", "crt"))
-        self._openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-subj", f"/CN={common_name}", "-keyout", key, "-out", request,
-        )  # fmt: skip
-        extensions = self.folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={names}\n" if names else "basicConstraints=CA:FALSE\n", encoding="utf-8")
-        self._openssl(
-            "x509", "-req", "-in", request, "-CA", self.file, "-CAkey", str(self.folder / f"{self.name}.key"),
-            "-CAcreateserial", "-days", str(days), "-extfile", str(extensions), "-out", certificate,
-        )  # fmt: skip
-        return certificate, key
-
-    @staticmethod
-    def _openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], check=True, capture_output=True)
-
-
 @pytest.fixture(name="authority", scope="module")
 def fixture_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"), "ca")
@@ -681,3 +539,68 @@ def test_expired_certificate(check: Run, start: Start, authority: Authority) -> 
     server = start_tls(start, authority, authority.issue("old", "IP:127.0.0.1", days=-1))
     problem = one_problem(check(tls_storage(server, authority.file)))
     assert problem.startswith(f"The certificate of {server.address} is not valid now (certificate has expired)")
+
+
+# --- managed services: one name for many addresses, announced names, public authorities ---
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, name: str, *hosts: str) -> None:
+    """Let a name stand for several addresses, as that of a configuration endpoint does."""
+    genuine = socket.getaddrinfo
+
+    def getaddrinfo(host: t.Any, *rest: t.Any, **more: t.Any) -> t.Any:
+        wanted = hosts if host == name else (host,)
+        return [found for one in wanted for found in genuine(one, *rest, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_one_name_for_several_addresses(check: Run, cluster: list[Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody serves the first of its addresses.
+    resolve(monkeypatch, "clustercfg.redis.example", "127.0.0.250", "127.0.0.1")
+    endpoint = f"clustercfg.redis.example:{cluster[4].address.port}"
+    result = check(storage_of(cluster[0], addrs=[endpoint]))
+    assert result["problems"] == [] and [entry["wrote"] for entry in result["reached"]] == [True] * 3 + [False] * 3
+    assert result["seeds"] == [{"address": endpoint, "answered": True, "error": ""}]
+    assert {entry["address"] for entry in result["reached"]} == {str(server.address) for server in cluster}
+
+
+def test_announced_names_over_tls_with_the_authorities_of_the_system(
+    check: Run, start: Start, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = authority.issue("named", "DNS:localhost,DNS:clustercfg.redis.example")
+    names = ("cluster-announce-hostname localhost", "cluster-preferred-endpoint-type hostname")
+    servers = [
+        start(*names, slots=False, tls=ServerTls(authority.file, *certificate), client_tls=Tls(verify=False))
+        for _number in range(2)
+    ]
+    for number, server in enumerate(servers):
+        server.call("CLUSTER", "ADDSLOTSRANGE", number * 8192, number * 8192 + 8191)
+        server.call("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+    servers[0].call("CLUSTER", "MEET", "127.0.0.1", servers[1].address.port)
+    wait_for(lambda: all("cluster_state:ok" in info(server, "CLUSTER", "INFO") for server in servers))
+    # Names travel by gossip of their own.
+    wait_for(lambda: all(info(server, "CLUSTER", "SLOTS").count("'localhost'") == 2 for server in servers))
+    resolve(monkeypatch, "clustercfg.redis.example", "127.0.0.1")
+    endpoint = f"clustercfg.redis.example:{servers[0].address.port}"
+    storage = tls_storage(servers[0], "", addrs=[endpoint])
+    # OpenSSL and Go take the system's authorities from here.
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    expected = [f"localhost:{server.address.port}" for server in servers]
+    result = check(storage, expect_nodes=expected)
+    assert result["problems"] == []
+    assert [(node["address"], node["tls"], node["wrote"]) for node in result["reached"]] == [
+        (address, True, True) for address in expected
+    ]
+    monkeypatch.delenv("SSL_CERT_FILE")
+    problem = one_problem(check(storage))
+    assert problem.startswith(f"The certificate of {endpoint} is not trusted")
+    assert "Tyk Gateway has no CA file, so only the system's CAs are trusted" in problem
+    assert_no_key(servers)
+
+
+def test_node_that_is_to_be_called_by_a_name_and_has_none(check: Run, start: Start) -> None:
+    server = start("cluster-preferred-endpoint-type hostname")
+    problem = one_problem(check(storage_of(server)))
+    assert problem.startswith(f"The node {server.call('CLUSTER', 'MYID')} announces no address in CLUSTER SLOTS of ")
+    assert "cluster-announce-hostname" in problem

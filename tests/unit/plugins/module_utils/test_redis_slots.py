@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pure part of the probe: slots, keys, and what CLUSTER SLOTS says."""
+"""Slots, keys, and what CLUSTER SLOTS says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_client import Address
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_probe import (
-    ProbeResult,
-    join,
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_slots import (
     key_in,
     key_slot,
     parse_slots,
@@ -67,7 +65,7 @@ def test_layout() -> None:
     assert parse_slots([], SEED).gaps == [(0, 16383)]
 
 
-@pytest.mark.parametrize("host", [None, ""])
+@pytest.mark.parametrize("host", [None, "", "?"])
 def test_node_without_an_address(host: str | None) -> None:
     layout = parse_slots([[0, 16383, [host, 6379, "id1"]]], SEED)
     assert layout.members[0].address is None
@@ -90,13 +88,3 @@ def test_all_forms_of_an_address_are_known() -> None:
 def test_announced_loopback_address(seed: str, dialled: str) -> None:
     layout = parse_slots([[0, 16383, node(1, "127.64.0.7")]], Address(seed, 7000))
     assert str(layout.members[0].address) == dialled
-
-
-def test_cluster_id_depends_on_the_nodes_alone() -> None:
-    assert ProbeResult(node_ids=["b", "a"]).cluster_id == ProbeResult(node_ids=["a", "b"]).cluster_id != ""
-    assert ProbeResult(node_ids=["a"]).cluster_id != ProbeResult(node_ids=["b"]).cluster_id
-    assert ProbeResult().cluster_id == ""
-
-
-def test_join() -> None:
-    assert [join("A"), join("AB"), join("ABC")] == ["A", "A and B", "A, B and C"]
