@@ -122,6 +122,7 @@ class Cluster:
         replicas_per_primary: judge the roles by it, too.
         node_timeout: what cluster-node-timeout is to be, in milliseconds; None does not ask what it is.
         assume_fresh: take nodes that nobody knows and that do not run for such as have just been started.
+        limits: ask for maxclients where INFO does not tell it.
         clock: the time.
         threads: how many nodes are talked to at once; 1 does everything in the caller's thread.
     """
@@ -134,6 +135,7 @@ class Cluster:
         replicas_per_primary: int | None = None,
         node_timeout: int | None = None,
         assume_fresh: bool = False,
+        limits: bool = False,
         clock: Clock | None = None,
         threads: int = THREADS,
     ) -> None:
@@ -147,6 +149,7 @@ class Cluster:
         self._replicas_per_primary = replicas_per_primary
         self._node_timeout = node_timeout
         self._assume_fresh = assume_fresh
+        self._limits = limits
         self._silent: set[str] = set()
 
     def __enter__(self) -> Cluster:
@@ -235,8 +238,9 @@ class Cluster:
                 text = self._ask_nodes(node) if len(self.nodes) >= _MANY else replies[-1]
                 _expect_cluster(text)
                 lines = parse_cluster_nodes(text) if isinstance(text, str) else ()
-            node_timeout = _node_timeout(replies[2]) if self._node_timeout is not None else None
-            return read_node(node, info, _text(cluster_info), lines, node_timeout)
+            node_timeout = _number(replies[2]) if self._node_timeout is not None else None
+            view = read_node(node, info, _text(cluster_info), lines, node_timeout)
+            return self._with_limit(view) if self._limits and view.maxclients is None else view
         except RedisProblem as problem:
             if problem.kind == "loading":
                 return NodeView(node=node, loading=True)
@@ -248,6 +252,10 @@ class Cluster:
                 "check what listens there.",
                 error_kind="error",
             )
+
+    def _with_limit(self, view: NodeView) -> NodeView:
+        replies = self._ask(view.node, [("CONFIG", "GET", "maxclients")])
+        return view if isinstance(replies, RedisProblem) else replace(view, maxclients=_number(replies[0]))
 
     def _answers(self, stranger: Stranger) -> bool:
         """Whether a member that is not declared still lives at the address that the others know."""
@@ -336,8 +344,8 @@ def _text(reply: object) -> str:
     return reply if isinstance(reply, str) else ""
 
 
-def _node_timeout(reply: object) -> int | None:
-    """Not every administrator may read the configuration; then it stays unknown."""
+def _number(reply: object) -> int | None:
+    """The value of a parameter. Not every administrator may read the configuration; then it stays unknown."""
     if isinstance(reply, list) and len(reply) == 2 and str(reply[1]).isdigit():
         return int(reply[1])
     return None

@@ -108,6 +108,8 @@ class NodeView:
     syncing: bool = False
     offset: int | None = None
     node_timeout: int | None = None
+    # The limit in force. INFO tells it since Redis 6.2.
+    maxclients: int | None = None
 
     @property
     def usable(self) -> bool:
@@ -212,6 +214,7 @@ class NodeState:
             "link": self.view.link,
             "epoch": me.epoch if me else 0,
             "version": f"{self.view.product} {self.view.version}".strip(),
+            "maxclients": self.view.maxclients,
             "reachable": not self.view.error,
             "error": self.view.error,
             "flags": sorted(me.flags - {"myself"}) if me else [],
@@ -455,6 +458,7 @@ def read_node(
         syncing=is_replica and fields.get("master_sync_in_progress") == "1",
         offset=_number(fields.get("slave_repl_offset" if is_replica else "master_repl_offset")),
         node_timeout=node_timeout,
+        maxclients=_number(fields.get("maxclients")),
     )
 
 

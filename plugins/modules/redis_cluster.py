@@ -237,6 +237,7 @@ cluster:
         link: ""
         epoch: 1
         version: redis 7.0.15
+        maxclients: 10000
         reachable: true
         error: ""
         flags:

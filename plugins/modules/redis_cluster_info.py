@@ -34,7 +34,8 @@ extends_documentation_fragment:
   - apiops.tyk_redis._cluster_nodes
   - apiops.tyk_redis._redis_connection
 notes:
-  - The user needs the permissions for C(AUTH), C(INFO), C(CLUSTER INFO) and C(CLUSTER NODES).
+  - The user needs the permissions for C(AUTH), C(INFO), C(CLUSTER INFO) and C(CLUSTER NODES), and for
+    RV(cluster.nodes[].maxclients) on Redis 6.0 the one for C(CONFIG GET).
 seealso:
   - module: apiops.tyk_redis.redis_cluster
 author:
@@ -159,6 +160,14 @@ cluster:
           description: The product and its version.
           type: str
           sample: redis 7.0.15
+        maxclients:
+          description:
+            - The most connections that the node admits, those of replicas and of the cluster bus included. It is the
+              limit in force, which is lower than the configured one when the server may not open enough files.
+            - Null when the node does not tell. Redis 6.0 tells it to C(CONFIG GET) only, which this module asks and
+              M(apiops.tyk_redis.redis_cluster) does not.
+          type: int
+          sample: 10000
         reachable:
           description: Whether the node answered.
           type: bool
@@ -216,7 +225,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if unclear:
         module.fail_json(msg=" ".join(unclear))
     replicas = module.params["replicas_per_primary"]
-    with Cluster(nodes, connector(module.params), replicas_per_primary=replicas) as cluster:
+    with Cluster(nodes, connector(module.params), replicas_per_primary=replicas, limits=True) as cluster:
         view = cluster.observe()
     return {
         "changed": False,

@@ -36,7 +36,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     # A test of filters makes the process a controller, which prints warnings instead of returning them.
     monkeypatch.setattr(_internal, "is_controller", False)
 
-    def run(name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+    def run(name: str, /, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.apiops.tyk_redis.plugins.modules.{name}")
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
         # Ansible gathers warnings for the life of the process, which is otherwise that of one module.

@@ -36,6 +36,11 @@ def commands_since_reset(server: Server) -> set[str]:
     return set(re.findall(r"cmdstat_([^:]+):", stats))
 
 
+def config_gets(server: Server) -> int:
+    """How often it was asked for its configuration; before Redis 7.0 also how often it was changed."""
+    return sum(map(int, re.findall(r"cmdstat_config(?:\|get)?:calls=(\d+)", str(server.call("INFO", "commandstats")))))
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_four_runs_form_a_cluster_once(servers: Servers, run_module: RunModule, version: str) -> None:
     cluster = start(servers, version=version)
@@ -84,8 +89,9 @@ def test_the_documentation_shows_what_is_returned(servers: Servers, run_module: 
     (node,) = shown["cluster"]["sample"]["nodes"]
     found = made["cluster"]["nodes"][0]
     passing = {"address": node["address"], "host": node["host"], "zone": node["zone"], "id": node["id"]}
-    assert node == {**found, **passing, "version": node["version"]}
+    assert node == {**found, **passing, "version": node["version"], "maxclients": node["maxclients"]}
     assert re.fullmatch(r"redis 7\.0\.\d+", found["version"])
+    assert cluster[0].call("CONFIG", "GET", "maxclients") == ["maxclients", str(found["maxclients"])]
 
     info = run_module("redis_cluster_info", nodes=nodes_of(cluster))
     described = yaml.safe_load(redis_cluster_info.RETURN)["cluster"]["contains"]
@@ -382,6 +388,21 @@ def test_nodes_that_cannot_reach_each_other_are_named_in_time(servers: Servers, 
     right = run_module("redis_cluster", nodes=nodes_of(cluster), replicas_per_primary=0, **TIMEOUT)
     assert right.get("changed") is True, right
     assert right["cluster"]["healthy"] is True
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_info_tells_how_many_connections_a_node_admits(servers: Servers, run_module: RunModule, version: str) -> None:
+    reader = f"user reader on nopass ~* {'' if version == 'redis-6.0' else '&* '}+info +cluster"
+    cluster = [
+        servers.start_server(version, username="reader", password="any", acl=[rules], extra=[f"maxclients {limit}"])
+        for rules, limit in ((reader, 1234), (f"{reader} +config", 2345))
+    ]
+    before = config_gets(cluster[1])
+    info = run_module("redis_cluster_info", nodes=nodes_of(cluster), username="reader", password="any")
+    told_by_info = version != "redis-6.0"
+    assert [node["maxclients"] for node in info["cluster"]["nodes"]] == [1234 if told_by_info else None, 2345]
+    assert [node["reachable"] for node in info["cluster"]["nodes"]] == [True, True]
+    assert config_gets(cluster[1]) - before == (0 if told_by_info else 1)
 
 
 def test_info_of_servers_that_are_no_cluster_yet(servers: Servers, run_module: RunModule) -> None:

@@ -192,7 +192,7 @@ def test_long_lists_are_shortened() -> None:
 INFO_VALKEY = (
     "# Server\r\nserver_name:valkey\r\nredis_version:7.2.4\r\nvalkey_version:9.1.2\r\nnumber_of_functions:2\r\n"
     "loading:0\r\n# Replication\r\nrole:slave\r\nmaster_link_status:up\r\nmaster_sync_in_progress:0\r\n"
-    "slave_repl_offset:70\r\nmaster_repl_offset:71\r\ncluster_enabled:1\r\n"
+    "slave_repl_offset:70\r\nmaster_repl_offset:71\r\ncluster_enabled:1\r\nmaxclients:10000\r\n"
     "# Keyspace\r\ndb0:keys=3,expires=0,avg_ttl=0\r\ndb11:keys=4,expires=1\r\n"
 )
 
@@ -201,11 +201,12 @@ def test_valkey_is_told_by_its_own_field() -> None:
     view = read_node(node(1), INFO_VALKEY, "cluster_state:ok\r\n", parse_cluster_nodes(FRESH_82), 15000)
     assert (view.product, view.version, view.node_timeout) == ("valkey", "9.1.2", 15000)
     assert (view.keys, view.functions, view.link, view.offset, view.state) == (7, 2, "up", 70, "ok")
+    assert view.maxclients == 10000
 
 
 def test_a_server_without_cluster_mode_is_read_too() -> None:
     view = read_node(node(1), "redis_version:6.0.16\ncluster_enabled:0\nrole:master\n", "", ())
-    assert (view.cluster_enabled, view.usable, view.link) == (False, False, "")
+    assert (view.cluster_enabled, view.usable, view.link, view.maxclients) == (False, False, "", None)
 
 
 def test_something_that_is_no_redis_is_an_error() -> None:
@@ -302,6 +303,7 @@ def test_a_healthy_cluster_has_no_problem() -> None:
         "link": "up",
         "epoch": 1,
         "version": "redis 7.0.15",
+        "maxclients": None,
         "reachable": True,
         "error": "",
         "flags": ["slave"],
