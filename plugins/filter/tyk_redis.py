@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import described as acl_users
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import sha256
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import (
+    COMPONENTS,
+    MAIN,
     DescriptionError,
     config_text,
     describe,
@@ -23,6 +26,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_setting
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_agreement import disagreements
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_pools import PoolsError, remarks
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores import redis_users, stores_of
 
 COMPONENT_GROUPS = {"tyk_gateway": "gateway", "tyk_dashboard": "dashboard", "tyk_pump": "pump", "tyk_mdcb": "mdcb"}
 
@@ -55,18 +60,47 @@ def _leaving(
     return _instances(hostvars, hosts, remove)[1]
 
 
+def _tyk_stores(
+    description: t.Any, component: str, members: t.Iterable[t.Mapping[str, t.Any]] = ()
+) -> dict[str, t.Any]:
+    if component not in COMPONENTS:
+        raise AnsibleFilterError(f"The component {component!r} is unknown; Tyk's are {', '.join(COMPONENTS)}.")
+    return stores_of(_description(description), component, endpoints_of(members))
+
+
+def _redis_users(description: t.Any) -> list[dict[str, t.Any]]:
+    return redis_users(_description(description))
+
+
 def _components(group_names: t.Iterable[str]) -> list[str]:
     names = set(group_names)
     return [component for group, component in COMPONENT_GROUPS.items() if group in names]
 
 
-def _acl_hash(password: str) -> str:
-    return hashlib.sha256(password.encode("utf-8")).hexdigest()
-
-
 def _problems(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     sentences = [f"{check['host']}: {sentence}" for check in checks for sentence in check["result"]["problems"]]
     return sentences + disagreements([(check["host"], check["component"], check["result"]) for check in checks])
+
+
+def _pool_remarks(
+    description: t.Mapping[str, t.Any], components: t.Mapping[str, int], nodes: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[str]:
+    others = description.get("deployments") or {}
+    sizes = {MAIN: description, **others}
+    limits = {
+        # Of a Redis that was made elsewhere no node can be asked.
+        MAIN: {node["name"]: node.get("maxclients") for node in nodes} or {MAIN: description.get("maxclients")},
+        **{name: {name: deployment.get("maxclients")} for name, deployment in others.items()},
+    }
+    try:
+        return remarks(
+            components,
+            description.get("sections") or {},
+            {name: deployment.get("pool_size") or 0 for name, deployment in sizes.items()},
+            limits,
+        )
+    except PoolsError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
 
 
 class FilterModule:
@@ -79,11 +113,15 @@ class FilterModule:
             "leaving": _leaving,
             "misspelt": misspelt,
             "endpoints": endpoints_of,
+            "tyk_stores": _tyk_stores,
+            "redis_users": _redis_users,
             "components": _components,
-            "acl_hash": _acl_hash,
+            "acl_hash": sha256,
+            "acl_users": acl_users,
             "config_text": config_text,
             "instance_problems": instance_problems,
             "kernel_differences": differences,
             "report": report,
             "problems": _problems,
+            "pool_remarks": _pool_remarks,
         }

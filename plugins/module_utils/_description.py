@@ -19,35 +19,260 @@ HIGHEST_PORT = 65535
 # The cluster bus listens on the client port plus 10000, so a higher client port leaves no room for it.
 HIGHEST_CLUSTER_PORT = HIGHEST_PORT - BUS_PORT_OFFSET
 
+COMPONENTS = ("gateway", "dashboard", "pump", "mdcb")
+# Tyk's stores that may be another Redis than the main one, and the components that use them. Pump has one store only,
+# the one it reads analytics from, so it follows analytics_storage.
+SECTIONS: t.Mapping[str, tuple[str, ...]] = {
+    "cache_storage": ("gateway",),
+    "analytics_storage": ("gateway", "mdcb", "pump"),
+}
+# What the Redis that the description itself is about is called beside its deployments.
+MAIN = "main"
+
+MODES = ("cluster", "standalone", "sentinel")
+TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# Numbers and dots that are no IPv4 address are a slip, not a name.
+_NUMERIC = re.compile(r"[0-9.]+")
+# Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
+SHORTEST_PASSWORD = 12
+# Where Tyk can look a password up at its start (docs, key value secrets storage for configuration in Tyk; file:// since
+# Gateway 5.14.0). Whether a component does so for a section, tyk_config knows.
+REFERENCES = ("env", "secrets", "consul", "vault", "file")
+
 
 class DescriptionError(ValueError):
     """The description is incomplete or contradicts itself. The text names the key, the value and the remedy."""
 
 
+def _whole_number(value: t.Any) -> int | None:
+    """The number, also from text: variables given with -e or by an AWX survey arrive as such."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _truth(value: t.Any) -> bool | None:
+    """The truth value, also from text, for the same reason."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    found = words.get(value.strip().lower()) if isinstance(value, str) else value
+    return found if isinstance(found, bool) else None
+
+
+# --- the values of single keys: each of these functions takes the key's full name and what was given ------------------
+
+
+def _number(minimum: int) -> t.Callable[[str, t.Any], int]:
+    def check(place: str, value: t.Any) -> int:
+        number = _whole_number(value)
+        if number is None:
+            raise DescriptionError(f"{place} must be a whole number, not {value!r}.")
+        if number < minimum:
+            raise DescriptionError(f"{place} is {number}; it must be at least {minimum}.")
+        return number
+
+    return check
+
+
+def _choice(*choices: str) -> t.Callable[[str, t.Any], str]:
+    def check(place: str, value: t.Any) -> str:
+        # YAML takes 1.2 without quotes for a number.
+        text = str(value) if isinstance(value, float) else value
+        if text not in choices:
+            raise DescriptionError(f"{place} is {value!r}; this version of the collection knows: {', '.join(choices)}.")
+        return str(text)
+
+    return check
+
+
+def _topology(place: str, value: t.Any) -> str:
+    if value in ("sentinel", "standalone"):
+        raise DescriptionError(
+            f"{place} is {value!r}, but the roles make only clusters so far. Name a Redis that was made elsewhere with"
+            f" topology managed and mode {value}."
+        )
+    return _choice("cluster", "managed")(place, value)
+
+
+def _switch(place: str, value: t.Any) -> bool:
+    truth = _truth(value)
+    if truth is None:
+        raise DescriptionError(f"{place} must be true or false, not {value!r}.")
+    return truth
+
+
+def _name(place: str, value: t.Any) -> str:
+    if not isinstance(value, str):
+        raise DescriptionError(f"{place} must be a text, not {value!r}.")
+    if not value or any(c.isspace() or not c.isprintable() or c in "\"'" for c in value):
+        # redis.conf and users.acl know no way to quote a name that both of them take.
+        raise DescriptionError(f"{place} is {value!r}; it must be a non-empty text without blanks and quotes.")
+    return value
+
+
+def _name_if_any(place: str, value: t.Any) -> str:
+    return "" if value == "" else _name(place, value)
+
+
+def _path(place: str, value: t.Any) -> str | None:
+    if value == "":
+        return None
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+        raise DescriptionError(
+            f"{place} is {value!r}; give the path of a file on the Tyk hosts, beginning with a slash."
+        )
+    return value
+
+
+def _secret(place: str, value: t.Any) -> str | None:
+    if value == "":
+        return None
+    # The value itself is never part of a message.
+    if not isinstance(value, str):
+        raise DescriptionError(f"{place} must be a text.")
+    if len(value) < SHORTEST_PASSWORD:
+        raise DescriptionError(
+            f"{place} has {len(value)} characters; give at least {SHORTEST_PASSWORD},"
+            " for example from a vault: openssl rand -base64 24."
+        )
+    if any(character in value for character in "\0\r\n"):
+        raise DescriptionError(f"{place} contains a line break or a NUL character, which cannot be typed.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DescriptionError(f"{place} contains half of a character, which UTF-8 cannot express.")
+    return value
+
+
+def _reference(place: str, value: t.Any) -> str | None:
+    if value == "":
+        return None
+    # What does not look like a reference may be the password itself, so it is not shown.
+    if not isinstance(value, str) or not re.fullmatch(rf"(?:{'|'.join(REFERENCES)})://[!-~]+", value):
+        known = ", ".join(f"{kind}://" for kind in REFERENCES)
+        raise DescriptionError(
+            f"{place} is no reference to a secret: it must begin with one of {known} and have no blanks."
+            " A password itself belongs into the key password."
+        )
+    return value
+
+
+def _members(place: str, value: t.Any) -> list[str]:
+    return _endpoints(place, value, False)
+
+
+def _seeds(place: str, value: t.Any) -> list[str]:
+    return _endpoints(place, value, True)
+
+
+def _endpoints(place: str, value: t.Any, names: bool) -> list[str]:
+    """The addresses as endpoints_of spells them, each once."""
+    if not isinstance(value, (list, tuple)):
+        raise DescriptionError(
+            f"{place} must be a list of addresses and ports such as ['192.0.2.14:6379'], not {_without_login(value)}."
+        )
+    return list(dict.fromkeys(_endpoint_of(place, item, names) for item in value))
+
+
+def _endpoint_of(place: str, item: t.Any, names: bool) -> str:
+    host, _colon, port = item.rpartition(":") if isinstance(item, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    address, number = _address(host[1:-1] if bracketed else host), _whole_number(port)
+    if address is None and names and not bracketed and _HOST_NAME.fullmatch(host) and not _NUMERIC.fullmatch(host):
+        address = host
+    # Without brackets the last group of an IPv6 address would be taken for the port.
+    if address is None or bracketed != (":" in address) or number is None or not 1 <= number <= HIGHEST_PORT:
+        wanted = (
+            "give a name or an IP address, and the port, as the Tyk hosts reach it, for example"
+            " 'redis.example.com:6379' or '[2001:db8::14]:6379'"
+            if names
+            else "give the IP address and the port as the cluster knows them,"
+            " for example '192.0.2.14:6379' or '[2001:db8::14]:6379'"
+        )
+        raise DescriptionError(f"{place} contains {_without_login(item)}; {wanted}.")
+    return _endpoint(address, number)
+
+
+def _without_login(value: t.Any) -> str:
+    """A value for a message; redis://user:password@host is a likely slip, and the password must not be shown."""
+    text = repr(value)
+    return f"'********@{text.rpartition('@')[2]}" if isinstance(value, str) and "@" in value else text
+
+
+def _table(place: str, value: t.Any) -> dict[str, t.Any]:
+    # Not shown, because there may be passwords in it.
+    if not isinstance(value, t.Mapping):
+        raise DescriptionError(f"{place} must be a dictionary.")
+    return dict(value)
+
+
+# --- the keys ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class _Key:
-    """One key of ``tyk_redis``."""
+    """One key: what its value is checked with, and its value where none is given."""
 
-    kind: type
+    check: t.Callable[[str, t.Any], t.Any]
     default: t.Any = None
-    required: bool = False
-    choices: tuple[t.Any, ...] = ()
-    minimum: int | None = None
-    secret: bool = False
 
 
-KEYS: t.Mapping[str, _Key] = {
-    "topology": _Key(str, "cluster", choices=("cluster",)),
-    "encryption": _Key(str, "none", choices=("none",)),
-    "replicas_per_primary": _Key(int, 1, minimum=0),
-    "username": _Key(str, "tyk"),
-    "password": _Key(str, required=True, secret=True),
-    "admin_username": _Key(str, "tyk-redis-admin"),
-    "admin_password": _Key(str, required=True, secret=True),
-    "timeout": _Key(int, 5, minimum=1),
-    "pool_size": _Key(int, 500, minimum=1),
-    "remove": _Key(list),
+_STORE_KEYS: t.Mapping[str, _Key] = {
+    "mode": _Key(_choice(*MODES)),
+    "addresses": _Key(_seeds),
+    "username": _Key(_name_if_any),
+    "password": _Key(_secret),
+    "password_reference": _Key(_reference),
+    "users": _Key(_table),
+    "database": _Key(_number(0)),
+    "sentinel_master": _Key(_name_if_any),
+    "sentinel_password": _Key(_secret),
+    "encryption": _Key(_choice("none", "tls"), "none"),
+    "tls_ca_file": _Key(_path),
+    "tls_cert_file": _Key(_path),
+    "tls_key_file": _Key(_path),
+    "tls_skip_verify": _Key(_switch),
+    "tls_min_version": _Key(_choice(*TLS_VERSIONS)),
+    "tls_max_version": _Key(_choice(*TLS_VERSIONS)),
+    "timeout": _Key(_number(1), 5),
+    "pool_size": _Key(_number(1), 500),
+    "maxclients": _Key(_number(1)),
+    "least_privilege": _Key(_switch),
 }
+KEYS: t.Mapping[str, _Key] = {
+    "topology": _Key(_topology, "cluster"),
+    **_STORE_KEYS,
+    "previous_password": _Key(_secret),
+    "replicas_per_primary": _Key(_number(0)),
+    "admin_username": _Key(_name),
+    "admin_password": _Key(_secret),
+    "admin_previous_password": _Key(_secret),
+    "remove": _Key(_members),
+    "deployments": _Key(_table),
+    "sections": _Key(_table),
+    "shard_count": _Key(_number(1)),
+}
+USER_KEYS: t.Mapping[str, _Key] = {
+    "username": _Key(_name),
+    "password": _Key(_secret),
+    "previous_password": _Key(_secret),
+    "password_reference": _Key(_reference),
+}
+_TLS_KEYS = tuple(name for name in _STORE_KEYS if name.startswith("tls_"))
+_CLUSTER_DEFAULTS: t.Mapping[str, t.Any] = {
+    "mode": "cluster",
+    "username": "tyk",
+    "replicas_per_primary": 1,
+    "admin_username": "tyk-redis-admin",
+    "least_privilege": True,
+}
+_MADE_BY_THE_ROLES = (
+    "previous_password",
+    "replicas_per_primary",
+    "admin_username",
+    "admin_password",
+    "admin_previous_password",
+    "remove",
+)
+_MADE_ELSEWHERE = ("addresses", "maxclients", *_TLS_KEYS)
 
 # What a host says about its instances.
 HOST_VARIABLES = ("redis_address", "redis_leaving", "redis_ports", "redis_weight", "redis_zone")
@@ -72,114 +297,249 @@ CLUSTER_VARIABLES = (
 # Two letters swapped, one too many or one left out in a name of this length still come to this much.
 _ALIKE = 0.9
 
-# Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
-SHORTEST_PASSWORD = 12
 
-
-def _whole_number(value: t.Any) -> int | None:
-    """The number, also from text: variables given with -e or by an AWX survey arrive as such."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _check_kind(name: str, key: _Key, value: t.Any) -> t.Any:
-    if key.kind is list:
-        return _check_addresses(name, value)
-    checked = _whole_number(value) if key.kind is int else value if isinstance(value, str) else None
-    if checked is None:
-        wanted = {int: "a whole number", str: "a text"}[key.kind]
-        shown = "" if key.secret else f", not {value!r}"
-        raise DescriptionError(f"tyk_redis.{name} must be {wanted}{shown}.")
-    return checked
-
-
-def _check_addresses(name: str, value: t.Any) -> list[str]:
-    """The addresses as endpoints_of spells them, each once."""
-    if not isinstance(value, (list, tuple)):
+def _taken(place: str, keys: t.Mapping[str, _Key], given: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
+    """Every key with its checked value or its default. A value of None is none."""
+    unknown = sorted(str(name) for name in given if name not in keys)
+    if unknown:
         raise DescriptionError(
-            f"tyk_redis.{name} must be a list of addresses and ports such as ['192.0.2.14:6379'], not {value!r}."
+            f"{place} has no key {', '.join(map(repr, unknown))}; the keys are: {', '.join(sorted(keys))}."
         )
-    return list(dict.fromkeys(_check_address(name, item) for item in value))
+    return {
+        name: key.default if given.get(name) is None else key.check(f"{place}.{name}", given[name])
+        for name, key in keys.items()
+    }
 
 
-def _check_address(name: str, item: t.Any) -> str:
-    host, _colon, port = item.rpartition(":") if isinstance(item, str) else ("", "", "")
-    bracketed = host.startswith("[") and host.endswith("]")
-    address, number = _address(host[1:-1] if bracketed else host), _whole_number(port)
-    # Without brackets the last group of an IPv6 address would be taken for the port.
-    if address is None or bracketed != (":" in address) or number is None or not 1 <= number <= HIGHEST_PORT:
-        raise DescriptionError(
-            f"tyk_redis.{name} contains {item!r}; give the IP address and the port as the cluster knows them,"
-            " for example '192.0.2.14:6379' or '[2001:db8::14]:6379'."
-        )
-    return _endpoint(address, number)
-
-
-def _check_value(name: str, key: _Key, value: t.Any) -> None:
-    if key.choices and value not in key.choices:
-        raise DescriptionError(
-            f"tyk_redis.{name} is {value!r}; this version of the collection knows: {', '.join(key.choices)}."
-        )
-    if key.minimum is not None and value < key.minimum:
-        raise DescriptionError(f"tyk_redis.{name} is {value}; it must be at least {key.minimum}.")
-    if key.kind is not str:
-        return
-    if key.secret:
-        if len(value) < SHORTEST_PASSWORD:
-            raise DescriptionError(
-                f"tyk_redis.{name} has {len(value)} characters; give at least {SHORTEST_PASSWORD},"
-                " for example from a vault: openssl rand -base64 24."
-            )
-        if any(character in value for character in "\0\r\n"):
-            raise DescriptionError(f"tyk_redis.{name} contains a line break or a NUL character, which cannot be typed.")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise DescriptionError(f"tyk_redis.{name} contains half of a character, which UTF-8 cannot express.")
-    elif not value or any(c.isspace() or not c.isprintable() or c in "\"'" for c in value):
-        # redis.conf and users.acl know no way to quote a name that both of them take.
-        raise DescriptionError(f"tyk_redis.{name} is {value!r}; it must be a non-empty text without blanks and quotes.")
+def _must_be_given(names: t.Sequence[str]) -> DescriptionError:
+    return DescriptionError(f"{', '.join(names)} must be given; there is no default password. Keep it in a vault.")
 
 
 def describe(given: t.Any) -> dict[str, t.Any]:
     """Check the dictionary ``tyk_redis`` and fill in what it leaves out.
 
+    Keys that mean nothing in what is described, such as ``addresses`` of a cluster that the roles make, are None.
+
     Raises:
-        DescriptionError: a key is unknown, missing, of the wrong type or outside of its limits.
+        DescriptionError: a key is unknown, missing, of the wrong type, outside of its limits or without effect.
     """
     if not isinstance(given, t.Mapping):
         raise DescriptionError(
             "tyk_redis must be a dictionary with at least password and admin_password, see the README's quick start."
         )
-    unknown = sorted(str(name) for name in given if name not in KEYS)
-    if unknown:
+    described = _taken("tyk_redis", KEYS, given)
+    described["deployments"] = _deployments(described["deployments"] or {})
+    described["sections"] = _sections(described["sections"] or {}, described["deployments"])
+    described["remove"] = described["remove"] or []
+    # Pump follows the analytics to another Redis, and is then no user of this one.
+    users = [c for c in COMPONENTS if c != "pump" or "analytics_storage" not in described["sections"]]
+    if described["topology"] == "managed":
+        for name in _MADE_BY_THE_ROLES:
+            if described[name] not in (None, []):
+                raise DescriptionError(
+                    f"tyk_redis.{name} has no effect with topology managed, where others make the Redis: remove it."
+                )
+        _settle_made_elsewhere("tyk_redis", described, users)
+    else:
+        _settle_made_by_the_roles(described, users)
+    for name, store in described["deployments"].items():
+        using = {c for section, other in described["sections"].items() if other == name for c in SECTIONS[section]}
+        _settle_made_elsewhere(f"tyk_redis.deployments.{name}", store, [c for c in COMPONENTS if c in using])
+    return described
+
+
+def _deployments(given: t.Mapping[t.Any, t.Any]) -> dict[str, dict[str, t.Any]]:
+    taken = {}
+    for name, keys in given.items():
+        _name("tyk_redis.deployments has a name that", name)
+        place = f"tyk_redis.deployments.{name}"
+        if name == MAIN:
+            raise DescriptionError(f"{place} needs another name: {MAIN} is the Redis that tyk_redis itself describes.")
+        taken[str(name)] = _taken(place, _STORE_KEYS, _table(place, keys))
+    return taken
+
+
+def _sections(given: t.Mapping[t.Any, t.Any], deployments: t.Mapping[str, t.Any]) -> dict[str, str]:
+    keys = {section: _Key(_name) for section in SECTIONS}
+    sections = {name: value for name, value in _taken("tyk_redis.sections", keys, given).items() if value is not None}
+    for section, name in sections.items():
+        if name not in deployments:
+            known = ", ".join(sorted(deployments)) or "none"
+            raise DescriptionError(
+                f"tyk_redis.sections.{section} is {name!r}, which is none of tyk_redis.deployments ({known})."
+            )
+    for name in deployments:
+        if name not in sections.values():
+            raise DescriptionError(
+                f"tyk_redis.deployments.{name} is used by nothing: name it in tyk_redis.sections as"
+                f" {' or '.join(SECTIONS)}, or remove it."
+            )
+    return sections
+
+
+def _settle_made_by_the_roles(described: dict[str, t.Any], components: t.Sequence[str]) -> None:
+    for name, default in _CLUSTER_DEFAULTS.items():
+        if described[name] is None:
+            described[name] = default
+    for name in _MADE_ELSEWHERE:
+        if described[name] is not None:
+            raise DescriptionError(
+                f"tyk_redis.{name} goes only with topology managed; about a cluster that the roles make, the inventory"
+                " and the roles' options say it."
+            )
+    if described["mode"] != "cluster":
+        raise DescriptionError(f"tyk_redis.mode is {described['mode']!r}, which goes only with topology managed.")
+    if described["encryption"] != "none":
         raise DescriptionError(
-            f"tyk_redis has no key {', '.join(map(repr, unknown))}; the keys are: {', '.join(sorted(KEYS))}."
+            f"tyk_redis.encryption is {described['encryption']!r}, which goes only with topology managed:"
+            " the roles of this version make clusters without encryption."
         )
-    missing = [name for name, key in KEYS.items() if key.required and given.get(name) in (None, "")]
+    if not described["least_privilege"]:
+        raise DescriptionError(
+            "tyk_redis.least_privilege is false, which goes only with topology managed: of the users that the roles"
+            " make, it is always proved that they may do no more than they need."
+        )
+    _settle_mode("tyk_redis", described)
+    _name("tyk_redis.username", described["username"])
+    described["users"] = _users("tyk_redis", described, components)
+    missing = [f"tyk_redis.{name}" for name in ("password", "admin_password") if described[name] is None]
+    if set(components) <= set(described["users"]):
+        missing = [name for name in missing if name != "tyk_redis.password"]
+    missing += [f"tyk_redis.users.{c}.password" for c, user in described["users"].items() if user["password"] is None]
     if missing:
+        raise _must_be_given(missing)
+    _refuse_same_names(described)
+    _refuse_idle_rotation("tyk_redis.admin_previous_password", "admin_password", described, "admin_previous_password")
+    for place, user in [("tyk_redis", described), *_placed(described["users"])]:
+        _refuse_idle_rotation(f"{place}.previous_password", "password", user, "previous_password")
+
+
+def _placed(users: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[tuple[str, t.Mapping[str, t.Any]]]:
+    return [(f"tyk_redis.users.{component}", user) for component, user in users.items()]
+
+
+def _refuse_same_names(described: t.Mapping[str, t.Any]) -> None:
+    """The users of one Redis have names of their own, and none is the one that everybody is before AUTH."""
+    if described["username"] == described["admin_username"]:
         raise DescriptionError(
-            f"{', '.join('tyk_redis.' + name for name in missing)} must be given;"
-            " there is no default password. Keep it in a vault."
-        )
-    result = {}
-    for name, key in KEYS.items():
-        value = given.get(name)
-        if value is None:
-            value = key.kind() if key.kind is list else key.default
-        result[name] = _check_kind(name, key, value)
-        _check_value(name, key, result[name])
-    if result["username"] == result["admin_username"]:
-        raise DescriptionError(
-            f"tyk_redis.username and tyk_redis.admin_username are both {result['username']!r};"
+            f"tyk_redis.username and tyk_redis.admin_username are both {described['username']!r};"
             " Tyk must not work as the administrator, so give them different names."
         )
-    for name in ("username", "admin_username"):
-        if result[name] == "default":
+    places: dict[str, str] = {}
+    for place, name in [
+        ("tyk_redis.username", described["username"]),
+        ("tyk_redis.admin_username", described["admin_username"]),
+        *((f"{place}.username", user["username"]) for place, user in _placed(described["users"])),
+    ]:
+        if name == "default":
             raise DescriptionError(
-                f"tyk_redis.{name} is 'default', the user that everybody is before AUTH; it stays switched off."
+                f"{place} is 'default', the user that everybody is before AUTH; it stays switched off."
                 " Give another name."
             )
-    return result
+        if name in places:
+            raise DescriptionError(f"{places[name]} and {place} are both {name!r}; give each user a name of its own.")
+        places[name] = place
+
+
+def _refuse_idle_rotation(place: str, beside: str, user: t.Mapping[str, t.Any], key: str) -> None:
+    if user[key] is not None and user[key] == user[beside]:
+        raise DescriptionError(f"{place} is the same as {beside}; give the one that it replaces, or remove it.")
+    if user[key] is not None and user[beside] is None:
+        raise DescriptionError(f"{place} has no effect without {beside}; remove it.")
+
+
+def _settle_made_elsewhere(place: str, store: dict[str, t.Any], components: t.Sequence[str]) -> None:
+    """Check and fill in what is said about a Redis that the roles do not make."""
+    if not store["addresses"]:
+        raise DescriptionError(f"{place}.addresses must be given, as a list of one or more addresses with ports.")
+    if store["mode"] is None:
+        raise DescriptionError(
+            f"{place}.mode must be given, because it cannot be guessed from the addresses: cluster, standalone (also"
+            " for a proxy that leads to the one primary) or sentinel."
+        )
+    _settle_mode(place, store)
+    _settle_tls(place, store)
+    store["username"] = store["username"] or ""
+    store["least_privilege"] = bool(store["least_privilege"])
+    store["users"] = _users(place, store, components)
+    for user in store["users"].values():
+        if user["previous_password"] is not None:
+            raise DescriptionError(
+                f"{place}.users has a previous_password, which has no effect where others make the users: remove it."
+            )
+    asked = [(f"{place}.users.{component}", user) for component, user in store["users"].items()]
+    if not set(components) <= set(store["users"]):
+        asked.insert(0, (place, store))
+    for whose, user in asked:
+        if user["password"] is None and user["password_reference"] is None:
+            raise _must_be_given([f"{whose}.password or {whose}.password_reference"])
+
+
+def _settle_mode(place: str, store: dict[str, t.Any]) -> None:
+    mode = store["mode"]
+    store["sentinel_master"] = store["sentinel_master"] or None
+    if mode == "cluster":
+        if store["database"]:
+            raise DescriptionError(
+                f"{place}.database is {store['database']}, but a Redis Cluster has only the database 0: remove the key."
+            )
+        store["database"] = None
+    else:
+        store["database"] = store["database"] or 0
+    if mode == "standalone" and len(store["addresses"]) > 1:
+        raise DescriptionError(
+            f"{place}.addresses has {len(store['addresses'])} addresses, but with mode standalone Tyk uses only the"
+            " first one: name one server or one proxy, or correct mode."
+        )
+    if mode == "sentinel" and store["sentinel_master"] is None:
+        raise DescriptionError(
+            f"{place}.sentinel_master must be given with mode sentinel: the name by which Sentinel knows the primary."
+        )
+    for name in ("sentinel_master", "sentinel_password"):
+        if mode != "sentinel" and store[name] is not None:
+            raise DescriptionError(f"{place}.{name} goes only with mode sentinel, and mode is {mode}.")
+
+
+def _settle_tls(place: str, store: dict[str, t.Any]) -> None:
+    if store["encryption"] == "none":
+        for name in _TLS_KEYS:
+            # False is how a filled in description says that verification is not skipped.
+            if store[name]:
+                raise DescriptionError(f"{place}.{name} has no effect without {place}.encryption: tls.")
+            store[name] = None
+        return
+    store["tls_skip_verify"] = bool(store["tls_skip_verify"])
+    if (store["tls_cert_file"] is None) != (store["tls_key_file"] is None):
+        raise DescriptionError(
+            f"{place}.tls_cert_file and {place}.tls_key_file go together: Tyk ignores one of them alone without a word."
+        )
+    low, high = store["tls_min_version"], store["tls_max_version"]
+    if low is not None and high is not None and TLS_VERSIONS.index(low) > TLS_VERSIONS.index(high):
+        raise DescriptionError(f"{place}.tls_min_version {low} is above {place}.tls_max_version {high}.")
+
+
+def _users(place: str, store: t.Mapping[str, t.Any], components: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+    """The components with a user of their own, in a fixed order."""
+    given = store["users"] or {}
+    unknown = sorted(str(name) for name in given if name not in COMPONENTS)
+    if unknown:
+        raise DescriptionError(
+            f"{place}.users has no key {', '.join(map(repr, unknown))}; the keys are: {', '.join(COMPONENTS)}."
+        )
+    users = {}
+    for component in COMPONENTS:
+        if given.get(component) is None:
+            continue
+        whose = f"{place}.users.{component}"
+        if component not in components:
+            raise DescriptionError(f"{whose} has no effect, because {component} does not use this Redis: remove it.")
+        user = _taken(whose, USER_KEYS, _table(whose, given[component]))
+        if user["username"] is None:
+            if not store["username"]:
+                raise DescriptionError(f"{whose}.username must be given, because {place}.username is not.")
+            user["username"] = f"{store['username']}-{component}"
+        users[component] = user
+    return users
 
 
 def _address(text: t.Any) -> str | None:
@@ -259,9 +619,8 @@ def _weight_of(host: str, variables: t.Mapping[str, t.Any]) -> int:
 
 def _is_leaving(host: str, variables: t.Mapping[str, t.Any]) -> bool:
     given = variables.get("redis_leaving", False)
-    words = {"true": True, "yes": True, "false": False, "no": False}
-    leaving = words.get(given.strip().lower()) if isinstance(given, str) else given
-    if not isinstance(leaving, bool):
+    leaving = _truth(given)
+    if leaving is None:
         raise DescriptionError(
             f"{host}: redis_leaving is {given!r}; it must be true for a host whose instances are to leave the cluster,"
             " or false."

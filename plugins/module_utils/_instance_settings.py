@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _acl_rules as acl
+
 # The directives that the role writes itself, from variables of its own.
 OWN_DIRECTIVES = frozenset(
     {
@@ -55,11 +57,18 @@ def problems(
     """Everything that is wrong, as sentences that name the variable, the value and the remedy.
 
     Args:
-        settings: the variables of the role ``redis`` without their prefix.
-        secrets: those of them that are passwords. They are never part of a sentence.
+        settings: the variables of the role ``redis`` without their prefix. The passwords in ``users`` are never part
+            of a sentence.
+        secrets: those of them that are passwords. They are never part of a sentence either.
         facts: the host's ``os_family``, ``distribution`` and ``distribution_major_version``.
     """
-    return [*_host(settings, facts), *_users(settings), *_passwords(secrets), *_limits(settings)]
+    return [
+        *_host(settings, facts),
+        *_users(settings),
+        *_further_users(settings, common=bool(secrets["password"])),
+        *_passwords(secrets, needed=() if settings["users"] else ("password",)),
+        *_limits(settings),
+    ]
 
 
 def _host(settings: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> t.Iterator[str]:
@@ -91,9 +100,40 @@ def _users(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         )
 
 
-def _passwords(secrets: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+def _further_users(settings: t.Mapping[str, t.Any], common: bool) -> t.Iterator[str]:
+    yield from (
+        f"redis_tyk_acl: {reason}"
+        for reason in acl.check_words(str(settings["username"]), map(str, settings["tyk_acl"]))
+    )
+    # Without a password there is no user of the name in redis_username, so that another one may have it.
+    names = {
+        str(settings[name]): f"redis_{name}" for name in ("username", "admin_username") if common or name != "username"
+    }
+    for position, user in enumerate(settings["users"]):
+        name, place = str(user["name"]), f"redis_users[{position}]"
+        if name in names:
+            yield f"{place} and {names[name]} are both {name!r}; give every user a name of its own."
+        elif name == "default":
+            yield f"{place} is 'default', the user that everybody is before AUTH; it stays switched off."
+        names.setdefault(name, place)
+        passwords = user["passwords"]
+        if not isinstance(passwords, list) or not passwords or any(map(_is_no_password, passwords)):
+            yield f"{place}, {name!r}, must have a list of passwords, each on one line. There is no default password."
+        component, rules = user.get("component") or "", user.get("rules") or []
+        if component and component not in acl.components():
+            yield f"{place}, {name!r}, has the component {component!r}; Tyk's are {', '.join(acl.components())}."
+        elif component and rules:
+            yield f"{place}, {name!r}, has a component and rules; a component has rules of its own, so leave one out."
+        yield from (f"{place}: {reason}" for reason in acl.check(name, list(map(str, rules)), []))
+
+
+def _is_no_password(value: t.Any) -> bool:
+    return not value or bool(re.search(r"[\r\n\0]", str(value)))
+
+
+def _passwords(secrets: t.Mapping[str, t.Any], needed: t.Collection[str]) -> t.Iterator[str]:
     for name, value in secrets.items():
-        if not value or re.search(r"[\r\n\0]", str(value)):
+        if (value or name in ("admin_password", *needed)) and _is_no_password(value):
             yield f"redis_{name} must be given, on one line. There is no default password."
 
 

@@ -49,7 +49,9 @@ def stores_of(described: t.Mapping[str, t.Any], component: str, endpoints: t.Seq
         sources.append(deployment)
         stores[section] = {"enabled": True, **_store(deployment, component, deployment["addresses"])}
     stores["expect_nodes"] = list(endpoints) if made_here else []
-    stores["least_privilege"] = all(one["least_privilege"] for one in sources)
+    # Pump needs few keys; a user that it shares with other components has to have all of them for their sake.
+    shared = component == "pump" and component not in source["users"]
+    stores["least_privilege"] = not shared and all(one["least_privilege"] for one in sources)
     return stores
 
 
@@ -60,6 +62,8 @@ def _store(source: t.Mapping[str, t.Any], component: str, addresses: t.Sequence[
         "cluster": source["mode"] == "cluster",
         "username": user["username"],
         "password": user["password_reference"] or user["password"],
+        # A cluster has only this one, and a number that is left of another Redis would contradict that.
+        "database": source["database"] or 0,
         "timeout": source["timeout"],
         "pool_size": source["pool_size"],
         "tls": source["encryption"] == "tls",
@@ -68,8 +72,6 @@ def _store(source: t.Mapping[str, t.Any], component: str, addresses: t.Sequence[
         store["sentinel_master"] = source["sentinel_master"]
         # An empty text clears what is left of another Redis, which an absent option would not.
         store["sentinel_password"] = source["sentinel_password"] or ""
-    if source["database"] is not None:
-        store["database"] = source["database"]
     if store["tls"]:
         store["tls_skip_verify"] = source["tls_skip_verify"]
         store.update({name: source[name] or "" for name in _TLS_FILES})

@@ -41,7 +41,9 @@ def test_the_documented_options_are_the_parameters(name: str) -> None:
     for parameter in others:
         assert options[parameter.name].get("required", False) == (parameter.default is parameter.empty)
         if parameter.default is not parameter.empty:
-            assert options[parameter.name]["default"] == list(parameter.default)
+            # A default that is a tuple cannot be changed by mistake, and is a list to templates.
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            assert options[parameter.name]["default"] == default
     if others:
         assert page["positional"].split(", ") == list(options)
 
@@ -67,6 +69,24 @@ def test_instances_are_listed_or_refused() -> None:
         FILTERS["members"](hostvars, ["redis1", "redis2"])
 
 
+def test_a_component_is_told_which_redis_it_uses() -> None:
+    members = FILTERS["members"]({"redis1": {"redis_address": "192.0.2.1"}}, ["redis1"])
+    stores = FILTERS["tyk_stores"](LEAST, "gateway", members)
+    assert stores["main"]["addresses"] == stores["expect_nodes"] == ["192.0.2.1:6379"]
+    assert FILTERS["tyk_stores"](FILTERS["description"](LEAST), "gateway", members) == stores
+    with pytest.raises(AnsibleFilterError, match=r"^The component 'portal' is unknown; Tyk's are gateway, "):
+        FILTERS["tyk_stores"](LEAST, "portal", members)
+    with pytest.raises(AnsibleFilterError, match=r"^tyk_redis\.timeout is 0; "):
+        FILTERS["tyk_stores"]({**LEAST, "timeout": 0}, "gateway", members)
+
+
+def test_the_users_of_tyk_are_listed() -> None:
+    users = FILTERS["redis_users"](LEAST)
+    assert users == [{"name": "tyk", "passwords": [LEAST["password"]], "component": ""}]
+    with pytest.raises(AnsibleFilterError, match=r"^tyk_redis\.timeout is 0; "):
+        FILTERS["redis_users"]({**LEAST, "timeout": 0})
+
+
 def test_components_come_in_a_fixed_order() -> None:
     groups = ["tyk_mdcb", "redis", "tyk_pump", "tyk_gateway", "all", "tyk_dashboard"]
     assert FILTERS["components"](groups) == ["gateway", "dashboard", "pump", "mdcb"]
@@ -83,9 +103,10 @@ def test_a_value_for_redis_conf_is_quoted() -> None:
 
 
 def check(host: str, *problems: str, **agreement: t.Any) -> dict[str, t.Any]:
-    result = {"problems": list(problems)}
+    result = {"problems": list(problems), "remarks": []}
     common = {"mode": "cluster", "addresses": ["192.0.2.1:6379"], "database": 0, "tls": False, "node_ids": ["a"]}
-    return {"host": host, "component": "gateway", "result": {**result, "agreement": {**common, **agreement}}}
+    store = {"purposes": ["main", "cache", "analytics"], "agreement": {**common, **agreement}}
+    return {"host": host, "component": "gateway", "result": {**result, "stores": [store]}}
 
 
 def test_problems_are_those_of_each_host_and_those_between_them() -> None:
@@ -100,3 +121,41 @@ def test_problems_are_those_of_each_host_and_those_between_them() -> None:
 def test_the_report_takes_remarks() -> None:
     assert FILTERS["report"]({}, [], []).startswith("All that was asked is well: ")
     assert FILTERS["report"]({}, [], [], ["Odd."]).endswith("\nRemarks:\n  1. Odd.")
+
+
+def test_pools_that_do_not_fit_are_remarked_upon() -> None:
+    description = FILTERS["description"](LEAST)
+    nodes = [{"name": "redis-1", "maxclients": 1000}, {"name": "redis-2", "maxclients": None}, {"name": "redis-3"}]
+    (remark,) = FILTERS["pool_remarks"](description, {"gateway": 1, "pump": 0}, nodes)
+    assert "(1 gateway x 4 pools x 500 = 2000) and 38 more are needed" in remark
+    assert "maxclients is 1000 on redis-1." in remark
+    assert FILTERS["pool_remarks"]({**description, "pool_size": 240}, {"gateway": 1}, nodes) == []
+    assert FILTERS["pool_remarks"](description, {"gateway": 1}, []) == []
+    (remark,) = FILTERS["pool_remarks"]({**description, "maxclients": 2033}, {"gateway": 1}, [])
+    assert "maxclients is 2033 on main." in remark
+
+
+def test_the_pools_of_other_deployments_are_judged_by_their_own_limits() -> None:
+    description = {
+        "pool_size": 10,
+        "sections": {"cache_storage": "cache", "analytics_storage": "queue"},
+        "deployments": {"cache": {"pool_size": 100, "maxclients": 100}, "queue": {"maxclients": 534}},
+    }
+    nodes = [{"name": "redis-1", "maxclients": 1000}]
+    (remark,) = FILTERS["pool_remarks"](description, {"gateway": 1}, nodes)
+    assert "one node of the Redis deployment cache (1 gateway x 1 pool x 100 = 100)" in remark
+    assert "maxclients is 100 on cache." in remark
+    assert len(FILTERS["pool_remarks"](description, {"gateway": 1, "pump": 1}, nodes)) == 2
+
+
+def test_of_a_managed_redis_the_description_tells_the_limit() -> None:
+    managed = {"topology": "managed", "mode": "cluster", "addresses": ["a.example:6379"], "password": LEAST["password"]}
+    description = FILTERS["description"]({**managed, "maxclients": 1000})
+    (remark,) = FILTERS["pool_remarks"](description, {"gateway": 1}, [])
+    assert "maxclients is 1000 on main." in remark
+    assert FILTERS["pool_remarks"](FILTERS["description"](managed), {"gateway": 1}, []) == []
+
+
+def test_pools_of_an_unknown_component_are_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^The component 'portal' is unknown; Tyk's are gateway, "):
+        FILTERS["pool_remarks"]({}, {"portal": 1}, [])

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import (
+    COMPONENTS,
     KEYS,
     DescriptionError,
     address_of,
@@ -22,6 +23,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     instances_of,
     misspelt,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores import redis_users, stores_of
 
 LEAST = {"password": "only-for-this-test", "admin_password": "neither-is-this-one"}
 
@@ -36,35 +38,90 @@ def refusal(**changed: t.Any) -> str:
 
 
 def test_two_passwords_are_enough() -> None:
-    assert describe(LEAST) == {
+    described = describe(LEAST)
+    assert {name: value for name, value in described.items() if value is not None} == {
         "topology": "cluster",
+        "mode": "cluster",
         "encryption": "none",
         "replicas_per_primary": 1,
         "username": "tyk",
         "password": "only-for-this-test",
         "admin_username": "tyk-redis-admin",
         "admin_password": "neither-is-this-one",
+        "users": {},
         "timeout": 5,
         "pool_size": 500,
+        "least_privilege": True,
         "remove": [],
+        "deployments": {},
+        "sections": {},
     }
+    assert set(described) == set(KEYS)
     assert describe({**LEAST, "timeout": None, "username": None, "remove": None}) == describe(LEAST)
 
 
+CACHE = {"mode": "standalone", "addresses": ["cache.example:6380"], "password": "only-for-this-cache"}
+OURS = {
+    **LEAST,
+    "topology": "cluster",
+    "mode": "cluster",
+    "encryption": "none",
+    "replicas_per_primary": 0,
+    "username": "größe",
+    "previous_password": "only-before-this-test",
+    "password_reference": "vault://secret/tyk.redis",
+    "users": {
+        "gateway": {
+            "username": "door",
+            "password": "only-for-the-gateway",
+            "previous_password": "before-the-gateway",
+            "password_reference": "env://REDIS",
+        }
+    },
+    "admin_username": "boss",
+    "admin_previous_password": "neither-was-that-one",
+    "timeout": 1,
+    "pool_size": 1,
+    "least_privilege": True,
+    "remove": ["192.0.2.1:6379"],
+    "deployments": {"cache": CACHE},
+    "sections": {"cache_storage": "cache"},
+    "shard_count": 128,
+}
+THEIRS = {
+    "topology": "managed",
+    "mode": "sentinel",
+    "addresses": ["sentinel1.example:26379", "[2001:db8::1]:26379"],
+    "username": "default",
+    "password": "only-for-this-test",
+    "password_reference": "consul://redis",
+    "users": {"pump": {"username": "pump", "password": "only-for-the-pump", "password_reference": "env://PUMP"}},
+    "database": 3,
+    "sentinel_master": "mymaster",
+    "sentinel_password": "only-for-sentinels",
+    "encryption": "tls",
+    "tls_ca_file": "/etc/ssl/redis/ca.pem",
+    "tls_cert_file": "/etc/ssl/redis/tyk.pem",
+    "tls_key_file": "/etc/ssl/redis/tyk.key",
+    "tls_skip_verify": True,
+    "tls_min_version": "1.2",
+    "tls_max_version": "1.3",
+    "timeout": 2,
+    "pool_size": 3,
+    "maxclients": 4,
+    "least_privilege": True,
+}
+
+
 def test_every_key_can_be_given() -> None:
-    full = {
-        **LEAST,
-        "topology": "cluster",
-        "encryption": "none",
-        "replicas_per_primary": 0,
-        "username": "größe",
-        "admin_username": "boss",
-        "timeout": 1,
-        "pool_size": 1,
-        "remove": ["192.0.2.1:6379"],
-    }
-    assert set(full) == set(KEYS)
-    assert describe(full) == full
+    assert set(OURS) | set(THEIRS) == set(KEYS)
+    for full in (OURS, THEIRS):
+        described = describe(full)
+        for name in set(full) - {"users", "deployments"}:
+            assert described[name] == full[name]
+        for component, user in full["users"].items():
+            assert {name: described["users"][component][name] for name in user} == user
+    assert describe(OURS)["users"]["gateway"] == OURS["users"]["gateway"]
 
 
 @pytest.mark.parametrize("given", [None, "password", ["password"], 1])
@@ -83,8 +140,12 @@ def test_numbers_may_come_as_text() -> None:
 
 def test_unknown_keys_are_named_with_the_known_ones() -> None:
     assert refusal(user="tyk", replica_per_primary=1) == (
-        "tyk_redis has no key 'replica_per_primary', 'user'; the keys are: admin_password, admin_username, encryption,"
-        " password, pool_size, remove, replicas_per_primary, timeout, topology, username."
+        "tyk_redis has no key 'replica_per_primary', 'user'; the keys are: addresses, admin_password,"
+        " admin_previous_password, admin_username, database, deployments, encryption, least_privilege, maxclients,"
+        " mode,"
+        " password, password_reference, pool_size, previous_password, remove, replicas_per_primary, sections,"
+        " sentinel_master, sentinel_password, shard_count, timeout, tls_ca_file, tls_cert_file, tls_key_file,"
+        " tls_max_version, tls_min_version, tls_skip_verify, topology, username, users."
     )
     with pytest.raises(DescriptionError, match="has no key '1', 'None';"):
         describe({**LEAST, 1: 1, None: 1})
@@ -122,14 +183,62 @@ def test_passwords_have_no_default(given: dict[str, t.Any], names: str) -> None:
         pytest.param(
             "topology",
             "sentinel",
-            "tyk_redis.topology is 'sentinel'; this version of the collection knows: cluster.",
+            "tyk_redis.topology is 'sentinel', but the roles make only clusters so far. Name a Redis that was made"
+            " elsewhere with topology managed and mode sentinel.",
+            id="topology that the roles do not make",
+        ),
+        pytest.param(
+            "topology",
+            ["cluster"],
+            "tyk_redis.topology is ['cluster']; this version of the collection knows: cluster, managed.",
             id="topology",
         ),
         pytest.param(
             "encryption",
             "tls",
-            "tyk_redis.encryption is 'tls'; this version of the collection knows: none.",
+            "tyk_redis.encryption is 'tls', which goes only with topology managed: the roles of this version make"
+            " clusters"
+            " without encryption.",
+            id="encryption of what the roles make",
+        ),
+        pytest.param(
+            "encryption",
+            "spiped",
+            "tyk_redis.encryption is 'spiped'; this version of the collection knows: none, tls.",
             id="encryption",
+        ),
+        pytest.param(
+            "least_privilege",
+            "no",
+            "tyk_redis.least_privilege is false, which goes only with topology managed: of the users that the roles"
+            " make,"
+            " it is always proved that they may do no more than they need.",
+            id="more rights than needed",
+        ),
+        pytest.param(
+            "mode", "sentinel", "tyk_redis.mode is 'sentinel', which goes only with topology managed.", id="mode"
+        ),
+        pytest.param(
+            "database",
+            1,
+            "tyk_redis.database is 1, but a Redis Cluster has only the database 0: remove the key.",
+            id="database of a cluster",
+        ),
+        pytest.param(
+            "maxclients",
+            9000,
+            "tyk_redis.maxclients goes only with topology managed; about a cluster that the roles make, the inventory"
+            " and"
+            " the roles' options say it.",
+            id="limit of what the roles make",
+        ),
+        pytest.param("shard_count", 0, "tyk_redis.shard_count is 0; it must be at least 1.", id="no shards"),
+        pytest.param("users", ["secret"], "tyk_redis.users must be a dictionary.", id="users as a list"),
+        pytest.param(
+            "previous_password",
+            "only-for-this-test",
+            "tyk_redis.previous_password is the same as password; give the one that it replaces, or remove it.",
+            id="rotation to the same password",
         ),
         pytest.param("username", 1, "tyk_redis.username must be a text, not 1.", id="number as name"),
         pytest.param("username", False, "tyk_redis.username must be a text, not False.", id="no as name"),
@@ -163,7 +272,7 @@ def test_tyk_is_not_the_administrator(names: dict[str, str]) -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["password", "admin_password"])
+@pytest.mark.parametrize("key", sorted(name for name in KEYS if name.endswith("password")))
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
@@ -236,11 +345,50 @@ ANYTHING = st.recursive(
 )
 NUMBERS = st.integers(0, 9) | st.integers(0, 9).map(str) | st.none()
 PASSWORDS = st.text(min_size=10, max_size=30)
+NAMES = st.text("ab", min_size=1, max_size=2)
+USERS = st.dictionaries(
+    st.sampled_from(COMPONENTS),
+    st.fixed_dictionaries(
+        {"password": PASSWORDS},
+        optional={
+            "username": NAMES,
+            "previous_password": PASSWORDS,
+            "password_reference": st.sampled_from(["env://A", "vault://a.b"]),
+        },
+    ),
+    max_size=4,
+)
+ENDPOINTS = st.builds("{}:{}".format, st.ip_addresses(v=4) | st.sampled_from(["a.example", "b"]), st.integers(1, 65535))
+ELSEWHERE = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["cluster", "standalone", "sentinel"]),
+        "addresses": st.lists(ENDPOINTS, min_size=1, max_size=2),
+        "password": PASSWORDS,
+    },
+    optional={
+        "username": NAMES,
+        "users": USERS,
+        "database": NUMBERS,
+        "sentinel_master": NAMES,
+        "encryption": st.sampled_from(["none", "tls"]),
+        "tls_ca_file": st.sampled_from(["/a", "", None]),
+        "tls_skip_verify": st.booleans() | st.sampled_from(["true", "no"]),
+        "tls_min_version": st.sampled_from(["1.2", 1.3]),
+        "least_privilege": st.booleans(),
+        "maxclients": NUMBERS,
+    },
+)
+SECTIONS = st.fixed_dictionaries(
+    {}, optional={"cache_storage": st.just("one"), "analytics_storage": st.sampled_from(["one", "two"])}
+)
 LIKELY = st.fixed_dictionaries(
     {"password": PASSWORDS, "admin_password": PASSWORDS},
     optional={
         "topology": st.just("cluster"),
-        "username": st.text("ab", min_size=1, max_size=2),
+        "username": NAMES,
+        "users": USERS,
+        "deployments": st.dictionaries(st.sampled_from(["one", "two"]), ELSEWHERE, max_size=2),
+        "sections": SECTIONS,
         "timeout": NUMBERS,
         "replicas_per_primary": NUMBERS,
         "pool_size": NUMBERS,
@@ -250,7 +398,10 @@ LIKELY = st.fixed_dictionaries(
 UNLIKELY = st.dictionaries(st.sampled_from(sorted(KEYS)) | st.text(max_size=5), ANYTHING, max_size=9)
 
 
-@given(LIKELY | UNLIKELY | st.builds(lambda likely, odd: {**likely, **odd}, LIKELY, UNLIKELY) | ANYTHING)
+MANAGED = st.builds(lambda store: {"topology": "managed", **store}, ELSEWHERE)
+
+
+@given(LIKELY | MANAGED | UNLIKELY | st.builds(lambda likely, odd: {**likely, **odd}, LIKELY, UNLIKELY) | ANYTHING)
 def test_what_is_described_describes_itself(given: t.Any) -> None:
     try:
         described = describe(given)
@@ -262,7 +413,320 @@ def test_what_is_described_describes_itself(given: t.Any) -> None:
     assert set(described) == set(KEYS)
     assert describe(described) == described
     # Everything that is accepted can be written into the files of Redis.
-    assert config_text(described["password"]) and config_text(described["admin_password"])
+    for user in redis_users(described):
+        assert all(config_text(password) for password in user["passwords"])
+    # And whoever is described, every component has a Redis to work on.
+    for component in COMPONENTS:
+        stores = stores_of(described, component, ["192.0.2.1:6379"])
+        for store in (stores["main"], stores.get("cache_storage"), stores.get("analytics_storage")):
+            if store and store.get("enabled", True):
+                assert store["addresses"] and store["password"]
+                assert not (store["cluster"] and store.get("sentinel_master"))
+
+
+# --- a Redis that others made ----------------------------------------------------------------------------------------
+
+ELASTICACHE = {
+    "topology": "managed",
+    "mode": "cluster",
+    "addresses": ["clustercfg.example:6379"],
+    "password": "only-for-this-test",
+}
+
+
+def managed_refusal(**changed: t.Any) -> str:
+    with pytest.raises(DescriptionError) as caught:
+        describe({**ELASTICACHE, **changed})
+    return str(caught.value)
+
+
+def test_a_managed_redis_needs_no_administrator() -> None:
+    described = describe(ELASTICACHE)
+    assert described["username"] == "" and described["least_privilege"] is False
+    for name in ("admin_username", "admin_password", "replicas_per_primary", "database"):
+        assert described[name] is None
+    assert described["remove"] == []
+    assert describe({**ELASTICACHE, "mode": "standalone"})["database"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        pytest.param(
+            {"addresses": None},
+            "tyk_redis.addresses must be given, as a list of one or more addresses with ports.",
+            id="no address",
+        ),
+        pytest.param(
+            {"mode": None},
+            "tyk_redis.mode must be given, because it cannot be guessed from the addresses: cluster, standalone (also"
+            " for"
+            " a proxy that leads to the one primary) or sentinel.",
+            id="no mode",
+        ),
+        pytest.param(
+            {"mode": "standalone", "addresses": ["a:1", "b:1"]},
+            "tyk_redis.addresses has 2 addresses, but with mode standalone Tyk uses only the first one: name one"
+            " server or"
+            " one proxy, or correct mode.",
+            id="two servers",
+        ),
+        pytest.param(
+            {"mode": "sentinel"},
+            "tyk_redis.sentinel_master must be given with mode sentinel: the name by which Sentinel knows the primary.",
+            id="Sentinel without a name",
+        ),
+        pytest.param(
+            {"sentinel_master": "mymaster"},
+            "tyk_redis.sentinel_master goes only with mode sentinel, and mode is cluster.",
+            id="a name without Sentinel",
+        ),
+        pytest.param(
+            {"password": None},
+            "tyk_redis.password or tyk_redis.password_reference must be given; there is no default password. Keep it"
+            " in a"
+            " vault.",
+            id="no password",
+        ),
+        pytest.param(
+            {"users": {"pump": {"password": "only-for-the-pump"}}},
+            "tyk_redis.users.pump.username must be given, because tyk_redis.username is not.",
+            id="a user without a name",
+        ),
+        pytest.param(
+            {"users": {"pump": {"username": "pump"}}},
+            "tyk_redis.users.pump.password or tyk_redis.users.pump.password_reference must be given; there is no"
+            " default"
+            " password. Keep it in a vault.",
+            id="a user without a password",
+        ),
+        pytest.param(
+            {"username": "tyk", "users": {"pump": {"password": "a" * 12, "previous_password": "b" * 12}}},
+            "tyk_redis.users has a previous_password, which has no effect where others make the users: remove it.",
+            id="rotation of a user of others",
+        ),
+        pytest.param(
+            {"username": "tyk", "users": {"pmup": {"password": "a" * 12}}},
+            "tyk_redis.users has no key 'pmup'; the keys are: gateway, dashboard, pump, mdcb.",
+            id="no component",
+        ),
+        pytest.param(
+            {"username": "tyk", "users": {"pump": "only-for-the-pump"}},
+            "tyk_redis.users.pump must be a dictionary.",
+            id="a password instead of a user",
+        ),
+        pytest.param(
+            {"tls_ca_file": "/etc/ca.pem"},
+            "tyk_redis.tls_ca_file has no effect without tyk_redis.encryption: tls.",
+            id="authorities without encryption",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_ca_file": "ca.pem"},
+            "tyk_redis.tls_ca_file is 'ca.pem'; give the path of a file on the Tyk hosts, beginning with a slash.",
+            id="relative path",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_key_file": "/etc/key.pem"},
+            "tyk_redis.tls_cert_file and tyk_redis.tls_key_file go together: Tyk ignores one of them alone without a"
+            " word.",
+            id="half of a pair",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_min_version": 1.3, "tls_max_version": "1.2"},
+            "tyk_redis.tls_min_version 1.3 is above tyk_redis.tls_max_version 1.2.",
+            id="versions crossed",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_skip_verify": "maybe"},
+            "tyk_redis.tls_skip_verify must be true or false, not 'maybe'.",
+            id="neither true nor false",
+        ),
+        pytest.param(
+            {"addresses": ["redis://:sesame-open-up@redis.example:6379"]},
+            "tyk_redis.addresses contains '********@redis.example:6379'; give a name or an IP address, and the port,"
+            " as the"
+            " Tyk hosts reach it, for example 'redis.example.com:6379' or '[2001:db8::14]:6379'.",
+            id="URL with a password",
+        ),
+        pytest.param(
+            {"addresses": "redis.example:6379"},
+            "tyk_redis.addresses must be a list of addresses and ports such as ['192.0.2.14:6379'], not"
+            " 'redis.example:6379'.",
+            id="no list",
+        ),
+    ],
+)
+def test_what_a_managed_redis_lacks_is_named(changed: dict[str, t.Any], sentence: str) -> None:
+    assert managed_refusal(**changed) == sentence
+
+
+@pytest.mark.parametrize(
+    "item", ["redis.example", "redis..:1", "-a:1", "300.0.2.1:6379", "[redis.example]:6379", "a b:1"]
+)
+def test_an_address_that_no_client_could_dial_is_refused(item: str) -> None:
+    assert managed_refusal(addresses=[item]).startswith(f"tyk_redis.addresses contains {item!r}; give a name or")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("previous_password", "only-before-this-test"),
+        ("admin_username", "boss"),
+        ("admin_password", "neither-is-this-one"),
+        ("admin_previous_password", "neither-is-this-one"),
+        ("replicas_per_primary", 0),
+        ("remove", ["192.0.2.1:6379"]),
+    ],
+)
+def test_what_only_the_roles_would_read_is_refused_where_others_make_the_redis(key: str, value: t.Any) -> None:
+    assert managed_refusal(**{key: value}) == (
+        f"tyk_redis.{key} has no effect with topology managed, where others make the Redis: remove it."
+    )
+
+
+@pytest.mark.parametrize("reference", ["sesame-open-up", "http://a", "vault:a", "env://", "env://a b", 5, "Vault://a"])
+def test_what_is_no_reference_is_refused_without_being_shown(reference: t.Any) -> None:
+    assert managed_refusal(password_reference=reference) == (
+        "tyk_redis.password_reference is no reference to a secret: it must begin with one of env://, secrets://,"
+        " consul://, vault://, file:// and have no blanks. A password itself belongs into the key password."
+    )
+
+
+# --- users and further deployments -----------------------------------------------------------------------------------
+
+FOUR = {component: {"password": f"only-for-the-{component}"} for component in COMPONENTS}
+
+
+def test_components_get_names_of_their_own() -> None:
+    described = describe({**LEAST, "username": "api", "users": FOUR})
+    assert [user["username"] for user in described["users"].values()] == [
+        "api-gateway",
+        "api-dashboard",
+        "api-pump",
+        "api-mdcb",
+    ]
+
+
+def test_a_common_password_is_needed_only_while_a_component_uses_it() -> None:
+    without = {"admin_password": LEAST["admin_password"], "users": FOUR}
+    assert describe(without)["password"] is None
+    three = {component: user for component, user in FOUR.items() if component != "pump"}
+    with pytest.raises(DescriptionError, match=r"^tyk_redis\.password must be given; "):
+        describe({**without, "users": three})
+    # Pump follows the analytics to another Redis, and needs no user here.
+    followed = {"deployments": {"a": CACHE}, "sections": {"analytics_storage": "a"}}
+    assert describe({**without, "users": three, **followed})["password"] is None
+    with pytest.raises(DescriptionError) as caught:
+        describe({**without, **followed})
+    assert str(caught.value) == ("tyk_redis.users.pump has no effect, because pump does not use this Redis: remove it.")
+
+
+def test_every_missing_password_is_named_at_once() -> None:
+    with pytest.raises(DescriptionError) as caught:
+        describe({"users": {"mdcb": {}, "gateway": {"password_reference": "env://A"}}})
+    assert str(caught.value) == (
+        "tyk_redis.password, tyk_redis.admin_password, tyk_redis.users.gateway.password, tyk_redis.users.mdcb.password"
+        " must be given; there is no default password. Keep it in a vault."
+    )
+
+
+@pytest.mark.parametrize(
+    ("users", "sentence"),
+    [
+        (
+            {"pump": {"username": "tyk", "password": "a" * 12}},
+            "tyk_redis.username and tyk_redis.users.pump.username are both 'tyk'; give each user a name of its own.",
+        ),
+        (
+            {"gateway": {"username": "x", "password": "a" * 12}, "pump": {"username": "x", "password": "a" * 12}},
+            "tyk_redis.users.gateway.username and tyk_redis.users.pump.username are both 'x'; give each user a name of"
+            " its"
+            " own.",
+        ),
+        (
+            {"pump": {"username": "default", "password": "a" * 12}},
+            "tyk_redis.users.pump.username is 'default', the user that everybody is before AUTH; it stays switched off."
+            " Give another name.",
+        ),
+        (
+            {"pump": {"passwort": "a" * 12}},
+            "tyk_redis.users.pump has no key 'passwort'; the keys are: password, password_reference, previous_password,"
+            " username.",
+        ),
+        (
+            {"pump": {"password": "short"}},
+            "tyk_redis.users.pump.password has 5 characters; give at least 12, for example from a vault: openssl rand"
+            " -base64 24.",
+        ),
+    ],
+)
+def test_users_that_the_roles_cannot_make_are_refused(users: dict[str, t.Any], sentence: str) -> None:
+    assert refusal(users=users) == sentence
+
+
+def test_an_old_password_alone_is_refused() -> None:
+    with pytest.raises(DescriptionError) as caught:
+        describe({"admin_password": LEAST["admin_password"], "users": FOUR, "previous_password": "long-forgotten"})
+    assert str(caught.value) == "tyk_redis.previous_password has no effect without password; remove it."
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"deployments": {"cache": {**CACHE, "adresses": []}}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache has no key 'adresses'; the keys are: addresses, database, encryption,"
+            " least_privilege, maxclients, mode, password, password_reference, pool_size, sentinel_master,"
+            " sentinel_password, timeout, tls_ca_file, tls_cert_file, tls_key_file, tls_max_version, tls_min_version,"
+            " tls_skip_verify, username, users.",
+        ),
+        (
+            {"deployments": {"cache": {**CACHE, "mode": None}}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache.mode must be given, because it cannot be guessed from the addresses: cluster,"
+            " standalone (also for a proxy that leads to the one primary) or sentinel.",
+        ),
+        (
+            {"deployments": {"cache": {**CACHE, "timeout": "soon"}}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache.timeout must be a whole number, not 'soon'.",
+        ),
+        (
+            {"deployments": {"cache": {**CACHE, "users": {"pump": {}}}}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache.users.pump has no effect, because pump does not use this Redis: remove it.",
+        ),
+        (
+            {"deployments": {"cache": "sesame-open-up"}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache must be a dictionary.",
+        ),
+        (
+            {"deployments": {"cache": CACHE}},
+            "tyk_redis.deployments.cache is used by nothing: name it in tyk_redis.sections as cache_storage or"
+            " analytics_storage, or remove it.",
+        ),
+        (
+            {"deployments": {"cache": CACHE}, "sections": {"cache_storage": "cash", "analytics_storage": "cache"}},
+            "tyk_redis.sections.cache_storage is 'cash', which is none of tyk_redis.deployments (cache).",
+        ),
+        (
+            {"sections": {"cache_storage": "cache"}},
+            "tyk_redis.sections.cache_storage is 'cache', which is none of tyk_redis.deployments (none).",
+        ),
+        (
+            {"sections": {"cache": "cache"}},
+            "tyk_redis.sections has no key 'cache'; the keys are: analytics_storage, cache_storage.",
+        ),
+        (
+            {"deployments": {"main": CACHE}, "sections": {"cache_storage": "main"}},
+            "tyk_redis.deployments.main needs another name: main is the Redis that tyk_redis itself describes.",
+        ),
+        (
+            {"deployments": {"my cache": CACHE}},
+            "tyk_redis.deployments has a name that is 'my cache'; it must be a non-empty text without blanks and"
+            " quotes.",
+        ),
+    ],
+)
+def test_deployments_are_checked_with_their_full_place(changed: dict[str, t.Any], sentence: str) -> None:
+    assert refusal(**changed) == sentence
 
 
 # --- instances -------------------------------------------------------------------------------------------------------

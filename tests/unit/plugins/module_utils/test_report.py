@@ -47,7 +47,8 @@ def cluster(*nodes: dict[str, t.Any], **changed: t.Any) -> dict[str, t.Any]:
     return {"slots_served": 16384, "size": 3, "nodes": list(nodes), **changed}
 
 
-def check(host: str, component: str, **changed: t.Any) -> dict[str, t.Any]:
+def check(host: str, component: str, *more: dict[str, t.Any], **changed: t.Any) -> dict[str, t.Any]:
+    """A component with one store, or with more."""
     reached = [
         {"address": f"192.0.2.{number}:6379", "role": "primary" if number < 4 else "replica", "wrote": number < 4}
         for number in range(1, 7)
@@ -56,7 +57,19 @@ def check(host: str, component: str, **changed: t.Any) -> dict[str, t.Any]:
     return {
         "host": host,
         "component": component,
-        "result": {"username": "tyk", "seeds": seeds, "reached": reached, **changed},
+        "result": {
+            "stores": [
+                {
+                    "mode": "cluster",
+                    "purposes": ["main"],
+                    "username": "tyk",
+                    "seeds": seeds,
+                    "reached": reached,
+                    **changed,
+                },
+                *more,
+            ]
+        },
     }
 
 
@@ -189,3 +202,54 @@ def test_when_only_redis_was_asked_no_table_of_tyk_is_shown() -> None:
 def test_no_line_ends_with_blanks() -> None:
     lines = report(WELL, CHECKS, ["Wrong."], ["Odd."]).splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+def server(address: str, **changed: t.Any) -> dict[str, t.Any]:
+    reached = [{"address": address, "role": "primary", "wrote": True}]
+    store = {"mode": "standalone", "purposes": ["cache"], "username": "", "seeds": reached, "reached": reached}
+    return {**store, **changed}
+
+
+def test_each_store_has_a_line_where_a_component_has_more_than_one() -> None:
+    checks = [
+        check("gw1", "gateway", server("192.0.2.9:6380"), purposes=["main", "analytics"]),
+        check("pump1", "pump", purposes=["analytics"]),
+        {"host": "mdcb1", "component": "mdcb", "result": {}},
+    ]
+    assert report({}, checks, []) == golden(
+        f"""
+        Tyk
+        HOST   COMPONENT  STORE           AS   PRIMARIES             REPLICAS   SEEDS  BY THE ADDRESSES
+        gw1    gateway    main+analytics  tyk  3 reached, 3 written  3 reached  6      {ADDRESSES}
+        gw1    gateway    cache           -    1 reached, 1 written  0 reached  1      192.0.2.9:6380
+        pump1  pump       analytics       tyk  3 reached, 3 written  3 reached  6      {ADDRESSES}
+        mdcb1  mdcb       -               -    0 reached, 0 written  0 reached  0      -
+
+        All that was asked is well: 3 Tyk components proved; no Redis instance was asked.
+        """
+    )
+
+
+def test_a_managed_redis_is_well_when_everybody_reaches_it() -> None:
+    checks = [check("gw1", "gateway", server("192.0.2.9:6380")), check("pump1", "pump")]
+    assert report({}, checks, [], topology="managed").splitlines()[-1] == (
+        "All is well: 6 nodes of mode cluster and 1 node of mode standalone reached, 2 Tyk components proved."
+    )
+    assert report({}, [], [], topology="managed") == (
+        "All that was asked is well: 0 Tyk components proved; no Redis instance was asked."
+    )
+    assert "NOT WELL: 1 problem" in report({}, checks, ["Wrong."], topology="managed")
+
+
+def test_remarks_of_the_checks_come_last_and_once() -> None:
+    checks = [check("gw1", "gateway"), check("gw2", "gateway"), check("pump1", "pump")]
+    for one in checks:
+        one["result"]["remarks"] = ["Upgrade it."]
+    checks[1]["result"]["remarks"].append("Another one.")
+    assert report(WELL, checks, [], ["Odd."]).splitlines()[-5:] == [
+        "Remarks:",
+        "  1. Odd.",
+        "  2. gateway on gw1, gw2: Upgrade it.",
+        "  3. gateway on gw2: Another one.",
+        "  4. pump on pump1: Upgrade it.",
+    ]
