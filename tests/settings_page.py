@@ -20,12 +20,15 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "tyk-settings.md"
 BEGIN = """\
 # What Tyk reads about Redis
 
-This page is written by `make docs` from the table that `tyk_config`, `tyk_redis_check` and the role `tyk` work with. Versions are the first
-ones of each release line: "5.8.6 (line 5.8) or 5.10.0" means 5.8.6 to 5.8.x, and 5.10.0 and later, but not 5.9. The environment wins over the
-file in every component. Dashboard and MDCB are closed source: their rows come from documentation only.
+This page is written by `make docs` from the table that `tyk_config`, `tyk_redis_check` and the role `tyk` work with.
 
-Short names of sources: gw is TykTechnologies/tyk v5.14.0, pump is TykTechnologies/tyk-pump v1.16.0, lib is TykTechnologies/storage v1.3.4,
-docs is TykTechnologies/tyk-docs `95922c95`, charts is TykTechnologies/tyk-charts `39957f36`.
+Versions are the first ones of each release line: "5.8.6 (line 5.8) or 5.10.0" means 5.8.6 to 5.8.x, and 5.10.0 and
+later, but not 5.9. The environment wins over the file in every component. Dashboard and MDCB are closed source: their
+rows come from documentation only.
+
+Short names of sources: gw is TykTechnologies/tyk v5.14.0, pump is TykTechnologies/tyk-pump v1.16.0, lib is
+TykTechnologies/storage v1.3.4, docs is TykTechnologies/tyk-docs `95922c95`, charts is TykTechnologies/tyk-charts
+`39957f36`.
 """
 
 
@@ -126,7 +129,7 @@ def rights() -> Iterator[str]:
 def faults() -> Iterator[str]:
     yield "## Known faults"
     yield ""
-    yield "`tyk_config` and `tyk_redis_check` say so when a component's version has one of these and its settings meet it."
+    yield "`tyk_config` and `tyk_redis_check` say so when a component's version and its settings meet one of these."
     yield ""
     yield from table(
         ("component", "from", "mended in", "what", "source"),

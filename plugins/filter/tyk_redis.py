@@ -79,7 +79,10 @@ def _components(group_names: t.Iterable[str]) -> list[str]:
 
 def _problems(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     sentences = [f"{check['host']}: {sentence}" for check in checks for sentence in check["result"]["problems"]]
-    return sentences + disagreements([(check["host"], check["component"], check["result"]) for check in checks])
+    # Several components of one host meet the same problem, and one sentence is enough for it.
+    return list(dict.fromkeys(sentences)) + disagreements(
+        [(check["host"], check["component"], check["result"]) for check in checks]
+    )
 
 
 def _pool_remarks(

@@ -14,7 +14,7 @@ from itertools import combinations
 
 # The parts of a store's "agreement" that have to be equal for all who share it, and how to speak about them.
 _ASPECTS: t.Sequence[tuple[str, str, str]] = (
-    ("mode", "how they use Redis", "set the cluster switch alike"),
+    ("mode", "how they use Redis", "give all of them the same cluster switch and the same Sentinel master"),
     ("database", "the database", "give all of them the same one"),
     ("tls", "TLS", "switch it on or off for all of them"),
     ("addresses", "the addresses of Redis", "give all of them the same list"),

@@ -515,6 +515,22 @@ def _store_options() -> dict[str, Any]:
     }
 
 
+class StoreModule(AnsibleModule):
+    """Keeps the separate stores out of the host's journal, into which the base class writes each option.
+
+    It writes a dictionary as text, and recognises a secret there only where the text holds it as it is: one with a quote
+    or a backslash would stay.
+    """
+
+    def _log_invocation(self) -> None:
+        whole = self.params
+        self.params = {name: value for name, value in whole.items() if name not in SEPARATE}
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = whole
+
+
 def main() -> None:
     together = [("tls_cert_file", "tls_key_file")]
     separate = {
@@ -523,7 +539,7 @@ def main() -> None:
         "required_together": together,
         "required_if": [("enabled", True, ("addresses",))],
     }
-    module = AnsibleModule(
+    module = StoreModule(
         argument_spec={
             "component": {"type": "str", "required": True, "choices": list(COMPONENTS)},
             "format": {"type": "str", "choices": [JSON, SYSTEMD, DOCKER, COMPOSE], "default": JSON},

@@ -61,7 +61,7 @@ def test_nothing_to_object_to() -> None:
             {"mode": "standalone"},
             "The Tyk components disagree about how they use Redis: gateway on gw1, mdcb on mdcb3: cluster; dashboard"
             " on "
-            "db2: standalone; set the cluster switch alike.",
+            "db2: standalone; give all of them the same cluster switch and the same Sentinel master.",
         ),
         (
             {"database": 3},

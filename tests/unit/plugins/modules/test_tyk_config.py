@@ -277,6 +277,25 @@ def test_four_runs_with_separate_stores(run: Run, file: pathlib.Path) -> None:
     assert loaded["cache_storage"]["addrs"] == ["cache:6379"]
 
 
+def test_no_secret_of_a_separate_store_goes_to_the_journal(
+    run: Run, file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+
+    def log(_module: AnsibleModule, msg: str, log_args: dict[str, str] | None = None) -> None:
+        logged.append(f"{msg} {log_args}")
+
+    monkeypatch.setattr(AnsibleModule, "log", log)
+    # In the text of a dictionary these do not look as they are.
+    secret = "QqEy77 \"quoted\" 'single' back\\slash"
+    run(
+        file, password=secret, cache_storage={"addresses": ["c:1"], "sentinel_master": "m", "sentinel_password": secret}
+    )
+    text = " ".join(logged)
+    assert "addresses=" in text
+    assert "QqEy77" not in text
+
+
 def test_a_store_that_a_component_does_not_have_is_refused(run: Run, file: pathlib.Path) -> None:
     before = state(file)
     store = {"addresses": ["cache:6379"]}
