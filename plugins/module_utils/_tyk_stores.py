@@ -30,13 +30,14 @@ def stores_of(described: t.Mapping[str, t.Any], component: str, endpoints: t.Seq
     Returns:
         ``main``, and for the components that have them ``cache_storage`` and ``analytics_storage``, whose ``enabled``
         says whether they are another Redis than the main one. Beside these ``expect_nodes``, the nodes that a proof has
-        to find in the main one, and ``least_privilege``, whether it has to show that the user may do no more.
+        to find in the main one, and ``least_privilege``, the names of the stores in which it has to show that the user
+        may do no more than the component needs.
     """
     followed = described["sections"].get("analytics_storage") if component == "pump" else None
     source = described if followed is None else described["deployments"][followed]
     made_here = followed is None and described["topology"] == "cluster"
     stores: dict[str, t.Any] = {"main": _store(source, component, endpoints if made_here else source["addresses"])}
-    sources = [source]
+    sources = {"main": source}
     for section, components in SECTIONS.items():
         # Pump has but one store.
         if component not in components or component == "pump":
@@ -46,12 +47,14 @@ def stores_of(described: t.Mapping[str, t.Any], component: str, endpoints: t.Seq
             stores[section] = {"enabled": False}
             continue
         deployment = described["deployments"][name]
-        sources.append(deployment)
+        sources[section] = deployment
         stores[section] = {"enabled": True, **_store(deployment, component, deployment["addresses"])}
     stores["expect_nodes"] = list(endpoints) if made_here else []
     # Pump needs few keys; a user that it shares with other components has to have all of them for their sake.
     shared = component == "pump" and component not in source["users"]
-    stores["least_privilege"] = not shared and all(one["least_privilege"] for one in sources)
+    stores["least_privilege"] = [
+        name for name, one in sources.items() if one["least_privilege"] and not (shared and name == "main")
+    ]
     return stores
 
 

@@ -518,8 +518,8 @@ def _store_options() -> dict[str, Any]:
 class StoreModule(AnsibleModule):
     """Keeps the separate stores out of the host's journal, into which the base class writes each option.
 
-    It writes a dictionary as text, and recognises a secret there only where the text holds it as it is: one with a quote
-    or a backslash would stay.
+    It writes a dictionary as text, and recognises a secret there only where the text holds it as it is: one with a
+    quote or a backslash would stay.
     """
 
     def _log_invocation(self) -> None:

@@ -103,9 +103,16 @@ options:
     type: str
   least_privilege:
     description:
-      - Whether it is a problem when the user may do more than the component needs. Otherwise it is a remark.
-    type: bool
-    default: false
+      - The stores in which it is a problem when the user may do more than the component needs.
+      - In others it is a remark.
+      - V(main) is the first store of the component, whatever it calls that.
+    type: list
+    elements: str
+    choices:
+      - main
+      - cache_storage
+      - analytics_storage
+    default: []
     version_added: 0.2.0
 notes:
   - Where the user may use C(INFO), a replica that has lost its primary is noticed too.
@@ -389,13 +396,14 @@ def _expected(texts: t.Sequence[str]) -> list[Address]:
 def _probe(module: AnsibleModule, effective: Effective, expect_nodes: t.Sequence[Address]) -> ProbeResult:
     if not effective.usable:
         return ProbeResult()
+    is_main = effective.component.section == effective.component.main
     probe = Probe(
         effective,
         timeout=module.params["timeout"],
         write=not module.check_mode,
         expect_nodes=expect_nodes,
         key_prefix=module.params["probe_key_prefix"],
-        least_privilege=module.params["least_privilege"],
+        least_privilege=("main" if is_main else effective.component.section) in module.params["least_privilege"],
     )
     return probe.run()
 
@@ -491,7 +499,12 @@ def main() -> None:
             "timeout": {"type": "int", "default": 5},
             "expect_nodes": {"type": "list", "elements": "str", "default": []},
             "probe_key_prefix": {"type": "str", "no_log": False},
-            "least_privilege": {"type": "bool", "default": False},
+            "least_privilege": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["main", "cache_storage", "analytics_storage"],
+                "default": [],
+            },
         },
         supports_check_mode=True,
     )

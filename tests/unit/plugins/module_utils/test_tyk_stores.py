@@ -44,12 +44,12 @@ def stores(component: str, **described: t.Any) -> dict[str, t.Any]:
 )
 def test_one_cluster_serves_everything(component: str, separate: dict[str, t.Any]) -> None:
     # Pump shares a user with components that need more than it does.
-    proof = {"expect_nodes": MEMBERS, "least_privilege": component != "pump"}
+    proof = {"expect_nodes": MEMBERS, "least_privilege": [] if component == "pump" else ["main"]}
     assert stores(component) == {"main": MAIN, **separate, **proof}
 
 
 def test_a_user_of_its_own_may_do_no_more_than_pump_needs() -> None:
-    assert stores("pump", users={"pump": {"password": "only-for-the-pump"}})["least_privilege"] is True
+    assert stores("pump", users={"pump": {"password": "only-for-the-pump"}})["least_privilege"] == ["main"]
 
 
 def test_separate_stores_are_used_by_those_who_have_them() -> None:
@@ -79,20 +79,20 @@ def test_separate_stores_are_used_by_those_who_have_them() -> None:
         "tls": False,
     }
     separate = {"enabled": True, **queue}
-    proof = {"expect_nodes": MEMBERS, "least_privilege": True}
+    proof = {"expect_nodes": MEMBERS, "least_privilege": ["main", "analytics_storage"]}
     assert stores("gateway", **described) == {
         "main": MAIN,
         "cache_storage": cache,
         "analytics_storage": separate,
-        # The cache's user may do more, and one proof covers all stores.
-        **{**proof, "least_privilege": False},
+        # The cache's user may do more.
+        **proof,
     }
     assert stores("mdcb", **described) == {"main": MAIN, "analytics_storage": separate, **proof}
-    assert stores("dashboard", **described) == {"main": MAIN, **proof}
+    assert stores("dashboard", **described) == {"main": MAIN, **proof, "least_privilege": ["main"]}
     # Pump reads where the gateways write, and is no user of the cluster any more.
-    assert stores("pump", **described) == {"main": queue, "expect_nodes": [], "least_privilege": False}
+    assert stores("pump", **described) == {"main": queue, "expect_nodes": [], "least_privilege": []}
     described["deployments"]["queue"]["users"] = {"pump": {"password": "only-for-the-pump"}}
-    assert stores("pump", **described)["least_privilege"] is True
+    assert stores("pump", **described)["least_privilege"] == ["main"]
 
 
 def test_everything_about_tls_is_said_so_that_nothing_old_is_left() -> None:
@@ -150,12 +150,12 @@ def test_a_managed_redis_is_used_as_it_is_described() -> None:
     assert stores_of(describe(managed), "dashboard", MEMBERS) == {
         "main": expected,
         "expect_nodes": [],
-        "least_privilege": False,
+        "least_privilege": [],
     }
     guarded = {**managed, "sentinel_password": "only-for-sentinels", "least_privilege": True}
     found = stores_of(describe(guarded), "dashboard", MEMBERS)
     assert found["main"] == {**expected, "sentinel_password": "only-for-sentinels"}
-    assert found["least_privilege"] is True
+    assert found["least_privilege"] == ["main"]
 
 
 def test_a_component_works_as_its_own_user() -> None:
