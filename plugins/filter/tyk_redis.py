@@ -10,8 +10,8 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import are_listed, sha256
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import described as acl_users
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import sha256
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import (
     COMPONENTS,
     MAIN,
@@ -121,6 +121,7 @@ class FilterModule:
             "components": _components,
             "acl_hash": sha256,
             "acl_users": acl_users,
+            "acl_users_listed": are_listed,
             "config_text": config_text,
             "instance_problems": instance_problems,
             "kernel_differences": differences,

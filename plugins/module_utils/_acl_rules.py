@@ -517,6 +517,23 @@ def described(users: Iterable[Mapping[str, Any]], version: str, common: Sequence
     return found
 
 
+def are_listed(users: Iterable[Mapping[str, Any]], lines: Iterable[str]) -> bool:
+    """Whether the lines of ACL LIST show these users, each switched on with just these passwords.
+
+    Other users are passed over. Rules are not compared, because each version of the server writes them in its own way.
+
+    Args:
+        users: as L(described) returns them.
+        lines: the reply, a line for each user.
+    """
+    there = {}
+    for line in lines:
+        words = line.split()
+        if len(words) > 2 and words[0] == "user":
+            there[words[1]] = (words[2], sorted(word[1:] for word in words if word.startswith("#")), "nopass" in words)
+    return all(there.get(user["name"]) == ("on", sorted(user["password_hashes"]), False) for user in users)
+
+
 def _is_channel(word: str) -> bool:
     return word.startswith("&") or word.lower() in ("allchannels", "resetchannels")
 

@@ -365,3 +365,22 @@ def test_users_without_rules_have_the_common_ones_and_all_channels(
 ) -> None:
     (found,) = rules.described([{"name": "tyk", "passwords": ["one"], "component": "", "rules": []}], version, common)
     assert found["rules"] == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "listed"),
+    [
+        pytest.param(["user default off -@all", f"user tyk on #{HASH} ~* +@all"], True, id="as described"),
+        pytest.param([f"user tyk on sanitize-payload #{HASH} ~* &* +@all"], True, id="as newer servers write it"),
+        pytest.param([], False, id="missing"),
+        pytest.param([f"user tyk off #{HASH} ~* +@all"], False, id="switched off"),
+        pytest.param([f"user tyk on #{OTHER} ~* +@all"], False, id="another password"),
+        pytest.param([f"user tyk on #{HASH} #{OTHER} ~* +@all"], False, id="one password too many"),
+        pytest.param(["user tyk on nopass ~* +@all"], False, id="no password"),
+        pytest.param([f"user tyk on nopass #{HASH} ~* +@all"], False, id="any password"),
+        pytest.param([f"user tyk on #{HASH} +@all", f"user old on #{OTHER} +@all"], True, id="another user beside it"),
+        pytest.param([f"user old on #{HASH} ~* +@all"], False, id="another user instead"),
+    ],
+)
+def test_a_listing_shows_whether_users_and_passwords_are_as_described(lines: list[str], listed: bool) -> None:
+    assert rules.are_listed([{"name": "tyk", "password_hashes": [HASH]}], lines) is listed
