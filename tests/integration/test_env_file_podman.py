@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,8 +56,10 @@ class Podman:
 
 
 @pytest.fixture(name="podman", scope="module")
-def fixture_podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
-    return Podman(tmp_path_factory.mktemp("podman"))
+def fixture_podman() -> Iterator[Podman]:
+    # The folders of pytest are deeper than the 50 characters that podman takes for its state.
+    with tempfile.TemporaryDirectory(prefix="podman-") as folder:
+        yield Podman(Path(folder))
 
 
 def test_podman_reads_what_was_edited(podman: Podman) -> None:

@@ -168,7 +168,7 @@ def test_pump_reads_replicas_and_writes_primaries_without_get(check: Run, nodes:
         let_in(server, "pump")
         server.call("CONFIG", "RESETSTAT")
         server.call("ACL", "LOG", "RESET")
-    result = check(storage_of(*nodes), component="pump", least_privilege=True)
+    result = check(storage_of(*nodes), component="pump", least_privilege=["main"])
     assert result["problems"] == [] and not any("The user" in remark for remark in result["remarks"])
     assert [entry["wrote"] for entry in result["reached"]] == [True] * 3 + [False] * 3
     for server in nodes[:3]:
@@ -272,7 +272,7 @@ def test_command_that_the_server_does_not_have(check: Run, start: Start) -> None
 def test_replica_whose_user_may_not_ask_for_reads(check: Run, nodes: list[Server]) -> None:
     for server in nodes[4:]:
         server.call("ACL", "SETUSER", "tyk", "-readonly")
-    result = check(storage_of(*nodes), least_privilege=True)
+    result = check(storage_of(*nodes), least_privilege=["main"])
     assert result["problems"] == [] and len(result["reached"]) == 6
     first, second = sorted(str(server.address) for server in nodes[4:])
     assert result["remarks"] == [
@@ -291,7 +291,7 @@ def test_transactions_that_are_refused(check: Run, nodes: list[Server]) -> None:
     )
     assert remark.endswith("; allow it MULTI and DISCARD, or compare its ACL rules yourself.")
     assert "flushall" in result["rights"]["unproved"] and result["rights"]["refused"] == []
-    assert len(check(storage_of(*nodes), least_privilege=True)["problems"]) == 2
+    assert len(check(storage_of(*nodes), least_privilege=["main"])["problems"]) == 2
     assert_no_key(nodes)
 
 
@@ -309,14 +309,14 @@ def test_excess_is_a_remark_and_a_problem_only_on_demand(check: Run, nodes: list
     )
     assert result["problems"] == [] and result["remarks"] == [sentence]
     assert result["rights"]["excess"] == ["config|get", "flushall"]
-    assert one_problem(check(storage_of(*nodes), least_privilege=True)) == sentence
+    assert one_problem(check(storage_of(*nodes), least_privilege=["main"])) == sentence
 
 
 def test_keys_of_others(check: Run, nodes: list[Server]) -> None:
     for server in nodes:
         let_in(server, "pump")
     nodes[4].call("ACL", "SETUSER", "tyk", "allkeys")
-    assert one_problem(check(storage_of(*nodes), component="pump", least_privilege=True)) == (
+    assert one_problem(check(storage_of(*nodes), component="pump", least_privilege=["main"])) == (
         f"The user 'tyk' may use keys on {nodes[4].address} that are not those of Tyk Pump; limit it to "
         "~analytics-tyk-system-analytics*, ~host-checker:tyk-uptime-analytics and ~version-check-pump, for example "
         "with the module redis_acl_user."

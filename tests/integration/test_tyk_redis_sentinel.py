@@ -121,7 +121,7 @@ def test_primary_is_written_and_every_replica_read(check: Run, deployment: Deplo
     result = check(
         storage_of(*deployment.sentinels, database=3),
         expect_nodes=[str(server.address) for server in deployment.data],
-        least_privilege=True,
+        least_privilege=["main"],
     )
     assert result["problems"] == [] and result["healthy"] is True
     assert result["seeds"] == [
