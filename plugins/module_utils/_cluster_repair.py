@@ -296,7 +296,8 @@ class _Repair:
 
     def _settle_marks(self, slot: int, owner: DeclaredNode, holding: dict[DeclaredNode, int], claimed: bool) -> None:
         heading = self._heading(slot, owner)
-        # Valkey tells the marks to the replicas, which nobody may tell anything and which hear of the end themselves.
+        # Valkey tells the marks to the replicas, which nobody may tell anything and which hear of the end themselves,
+        # unless they were down then.
         open_on = [state for state in self.view.nodes if state.view.usable and state.role != "replica"]
         importing = {state.node for state in open_on if any(number == slot for number, _p in state.view.me.importing)}
         migrating = {state.node for state in open_on if any(number == slot for number, _p in state.view.me.migrating)}
@@ -319,6 +320,23 @@ class _Repair:
                 self.closed.setdefault(name, []).append(slot)
         if final is owner and owner in importing and not claimed:
             self.closed.setdefault(owner, []).append(slot)
+        for primary in sorted(self._primaries_of_marked(slot) - importing - migrating, key=lambda n: n.name):
+            if slot not in self.closed.setdefault(primary, []):
+                self.closed[primary].append(slot)
+
+    def _primaries_of_marked(self, slot: int) -> set[DeclaredNode]:
+        """Those with a replica that has a mark for the slot. What the primary is told again, it passes on to it."""
+        return {
+            state.primary
+            for state in self.view.nodes
+            if state.view.usable
+            and state.role == "replica"
+            and state.view.link == "up"
+            and state.primary is not None
+            and self.state_of[state.primary].view.usable
+            and self.state_of[state.primary].role == "primary"
+            and any(number == slot for number, _peer in self._marks(state))
+        }
 
     def _heading(self, slot: int, owner: DeclaredNode) -> DeclaredNode | None:
         """To whom the owner is giving the slot; when that one has become a replica, its new primary."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
-from breakage import BREAKAGES, HEALING, SLOT, STOPPED, half_moved, pair, settings_of
+from breakage import BREAKAGES, HEALING, SLOT, STOPPED, half_moved, open_target, pair, settings_of
 from life import (
     SLOTS,
     Described,
@@ -25,6 +25,7 @@ from life import (
     nothing_lost,
     plain_client,
     primaries,
+    replicas_of,
     wait_until,
 )
 from redis.crc import key_slot
@@ -69,6 +70,28 @@ def test_repaired_without_losing_a_key(
     life.assert_done()
     assert_same(before, dump(life.running))
     kept[version] = life
+
+
+@pytest.mark.parametrize("version", ["valkey-8.1", "valkey-9.1"])
+def test_a_mark_that_a_replica_kept(describe: Describe, version: str) -> None:
+    """Valkey tells replicas the marks of their primary; one that is down when the mark ends keeps it for good."""
+    life = describe(version, node_timeout=2000)
+    before = dump(life.members)
+    _source, target = pair(life)
+    (replica, *_others) = replicas_of(life.members, target)
+    open_target(life)
+    wait_until(lambda: bool(me(replica).open_slots))
+    replica.kill()
+    target.call("CLUSTER", "SETSLOT", SLOT, "STABLE")
+    replica.start_again()
+    wait_until(lambda: "master_link_status:up" in str(replica.call("INFO")))
+    assert me(replica).open_slots
+    check = life.run(check=True)
+    assert check["changed"] is True
+    applied = life.apply()
+    assert (applied["changed"], applied["replanned"]) == (True, [])
+    life.assert_done()
+    assert_same(before, dump(life.members))
 
 
 # --- members ---------------------------------------------------------------------------------------------------------
