@@ -26,7 +26,7 @@ TREE = COLLECTIONS / "ansible_collections" / "apiops" / "tyk_redis"
 ARTEFACT = CACHE / "artefact"
 SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-# These tests wait for servers most of the time: with three workers on two cores, the cores were idle for more than half of it.
+# These tests wait for servers most of the time: with three workers, two cores were idle for more than half of it.
 INTEGRATION_WORKERS = str(3 * (os.cpu_count() or 1))
 # Repeated at the end for those who see no more than the end of the output.
 FAILURES_SHOWN, FAILURE_WIDTH = 8, 300

@@ -117,6 +117,8 @@ class Effective:
     unprovable: tuple[str, ...]
     # False when connecting would say nothing about the component, because it does not get that far.
     usable: bool
+    # Where the component tells how it is, by logical name; what nobody has set is not there.
+    health: t.Mapping[str, t.Any] = field(default_factory=dict)
     # The other stores that are in use; only the first one has any.
     others: tuple[Effective, ...] = ()
 
@@ -486,6 +488,8 @@ def read(
         file or the environment as a whole is told by the first one.
     """
     flags = _Reading(component, path, component.flags, version)
+    # What is wrong there is no matter of Redis, and the component says it itself.
+    health = _Reading(component, path, component.health, version)
     stores = [
         _Reading(component.at(name), path, section.settings, version) for name, section in component.sections.items()
     ]
@@ -504,12 +508,12 @@ def read(
             decoded = False
             main.problems.append(problem)
         else:
-            for reading in (flags, *stores):
+            for reading in (flags, health, *stores):
                 reading.take(document)
                 if omitted:
                     reading.values.clear()
                     reading.remarks.clear()
-    for reading in (flags, *stores):
+    for reading in (flags, health, *stores):
         reading.read_environment(environment)
     _gather(main, (flags, *stores[1:]))
     found = tuple(main.problems)
@@ -517,7 +521,8 @@ def read(
     _judge_flags(main, flags, environment)
     _judge_type(main, flags)
     effective, *others = (_conclude(reading, flags, environment, used) for reading in used)
-    effective = replace(effective, others=tuple(others))
+    told = {name: value.value for name, value in health.values.items() if value.origin != DEFAULT}
+    effective = replace(effective, others=tuple(others), health=told)
     lost = content is None and not omitted and effective.addresses_origin == DEFAULT
     if decoded and not lost:
         return effective

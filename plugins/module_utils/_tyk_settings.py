@@ -146,6 +146,7 @@ class Component:
 
     * C(sections) are its stores, the main one first. C(section) is the one that C(settings) speaks of.
     * C(flags) are settings beside the stores that decide about Redis.
+    * C(health) are settings that say where the component tells how it is, for the one that is asked there.
     * C(env_files) are the environment files of the packaged systemd unit in the order in which systemd reads them, so
       later ones win; all of them may be absent.
     * C(newest) is the newest release that the table has been compared with.
@@ -166,6 +167,7 @@ class Component:
     newest: str
     source: str
     section: str = ""
+    health: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def settings(self) -> Mapping[str, Setting]:
@@ -874,6 +876,22 @@ def _shard_count(until: str, source: str, *, verified: bool = True) -> Setting:
     )
 
 
+def _listener(
+    dotted: str, json_type: str, env: str, *, since: tuple[str, ...] = (), default: str = "", note: str = ""
+) -> Setting:
+    """A setting of the gateway's own listener, by the name that it has in the file."""
+    return Setting(
+        logical=dotted.rpartition(".")[2],
+        path=tuple(dotted.split(".")),
+        json_type=json_type,
+        env=(env,),
+        since=since,
+        default=default,
+        source="gw config/config.go:876-921,1114-1118, gateway/server.go:855-873,1935-1940",
+        note=note,
+    )
+
+
 def _flags(*settings: Setting) -> Mapping[str, Setting]:
     return MappingProxyType({setting.logical: setting for setting in settings})
 
@@ -983,6 +1001,39 @@ COMPONENTS: Mapping[str, Component] = MappingProxyType(
                     note="The rate limiter alone then takes its TLS files from there and not from storage.",
                 ),
                 _shard_count("2.9.2", "gw v2.9.2 vendor redigocluster rediscluster/concurrent_map.go:10-33; tag scan"),
+            ),
+            health=_flags(
+                _listener("listen_address", STRING, "TYK_GW_LISTENADDRESS", note="Empty for every address."),
+                _listener("listen_port", INTEGER, "TYK_GW_LISTENPORT", default="8080"),
+                _listener("hostname", STRING, "TYK_GW_HOSTNAME"),
+                _listener(
+                    "control_api_port",
+                    INTEGER,
+                    "TYK_GW_CONTROLAPIPORT",
+                    since=("2.4.0",),
+                    note="When it is set, the health is told there and not on listen_port.",
+                ),
+                _listener(
+                    "control_api_hostname",
+                    STRING,
+                    "TYK_GW_CONTROLAPIHOSTNAME",
+                    note="When it, or else hostname, is set, other names in the Host header find nothing.",
+                ),
+                _listener("http_server_options.use_ssl", BOOLEAN, "TYK_GW_HTTPSERVEROPTIONS_USESSL", default="false"),
+                _listener(
+                    "health_check_endpoint_name",
+                    STRING,
+                    "TYK_GW_HEALTHCHECKENDPOINTNAME",
+                    since=("2.7.5", "2.8.0"),
+                    default="hello",
+                ),
+                _listener(
+                    "readiness_check_endpoint_name",
+                    STRING,
+                    "TYK_GW_READINESSCHECKENDPOINTNAME",
+                    since=("5.8.3", "5.9.0"),
+                    default="ready",
+                ),
             ),
             omit_config_env="TYK_GW_OMITCONFIGFILE",
             newest="5.14.0",

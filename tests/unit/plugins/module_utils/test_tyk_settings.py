@@ -211,14 +211,16 @@ def of_stores(component: Component) -> dict[str, dict[str, Any]]:
 
 
 def with_paths(component: Component) -> dict[str, Setting]:
-    return {setting.dotted: setting for setting in component.every() if setting.path}
+    every = [*component.every(), *component.health.values()]
+    return {setting.dotted: setting for setting in every if setting.path}
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_the_table_has_every_setting_of_every_store_and_no_other(name: str) -> None:
     component = COMPONENTS[name]
     read = set(of_stores(component)) - NOT_CONSULTED
-    flags = {setting.dotted for setting in component.flags.values() if setting.path}
+    beside = [*component.flags.values(), *component.health.values()]
+    flags = {setting.dotted for setting in beside if setting.path}
     table = {path for path in with_paths(component) if NOT_RELEASED not in path}
     assert len(read) >= 15
     assert table - flags == read
