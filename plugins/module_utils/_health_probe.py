@@ -38,7 +38,7 @@ def ask(endpoint: Endpoint, timeout: float) -> Answer:
     else:
         connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout)
     try:
-        connection.request("GET", endpoint.path, headers={"Host": endpoint.name} if endpoint.name else {})
+        connection.request("GET", endpoint.path)
         response = connection.getresponse()
         return Answer(response.status, response.read(_LONGEST_BODY).decode("utf-8", errors="replace"))
     except (OSError, http.client.HTTPException) as exc:

@@ -9,7 +9,7 @@
 The gateway answers /hello with 200 whatever happens in most versions, and leaves the details out before its first
 probe of Redis, ten seconds after its start by default: only the details count (gw gateway/health_check.go:88-262).
 /ready came with 5.8.3 and 5.9.0 and answers 503 until the gateway can serve (:270-330). Pump writes its version into
-Redis once, at its start (pump main.go:160-183, since 0.8.4).
+Redis once, at its start (pump main.go:160-183, since 0.7.1).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEFAULT_PORT = 8080
 PUMP_KEY_PREFIX = "version-check-"
 # The strongest variable first. Each replaces the prefix of this key, too (pump storage/temporal_storage.go:25-84).
 PUMP_PREFIX_VARIABLES = ("TYK_PMP_TEMPORAL_STORAGE_KEYPREFIX", "TYK_PMP_REDIS_KEYPREFIX")
-PUMP_KEY_SINCE = ("0.8.4",)
+PUMP_KEY_SINCE = ("0.7.1",)
 _ANYWHERE = ("", "0.0.0.0", "::", "[::]")
 _SHOWN = 200
 
@@ -42,8 +42,6 @@ class Endpoint:
     port: int
     tls: bool
     path: str
-    # The Host header; empty for the one that follows from the address.
-    name: str
 
     @property
     def url(self) -> str:
@@ -74,11 +72,10 @@ def endpoints(effective: Effective) -> list[Endpoint]:
     listen = str(told.get("listen_address") or "").strip()
     host = "127.0.0.1" if listen in _ANYWHERE else listen.strip("[]")
     port = int(told.get("control_api_port") or told.get("listen_port") or DEFAULT_PORT)
-    name = str(told.get("control_api_hostname") or told.get("hostname") or "")
     names = [str(told.get("health_check_endpoint_name") or "hello")]
     if reached(effective.version, effective.component.health["readiness_check_endpoint_name"].since):
         names.append(str(told.get("readiness_check_endpoint_name") or "ready"))
-    return [Endpoint(host, port, bool(told.get("use_ssl")), f"/{one}", name) for one in names]
+    return [Endpoint(host, port, bool(told.get("use_ssl")), f"/{one}") for one in names]
 
 
 def judge_hello(endpoint: Endpoint, answer: Answer) -> Verdict:

@@ -1005,19 +1005,12 @@ COMPONENTS: Mapping[str, Component] = MappingProxyType(
             health=_flags(
                 _listener("listen_address", STRING, "TYK_GW_LISTENADDRESS", note="Empty for every address."),
                 _listener("listen_port", INTEGER, "TYK_GW_LISTENPORT", default="8080"),
-                _listener("hostname", STRING, "TYK_GW_HOSTNAME"),
                 _listener(
                     "control_api_port",
                     INTEGER,
                     "TYK_GW_CONTROLAPIPORT",
                     since=("2.4.0",),
                     note="When it is set, the health is told there and not on listen_port.",
-                ),
-                _listener(
-                    "control_api_hostname",
-                    STRING,
-                    "TYK_GW_CONTROLAPIHOSTNAME",
-                    note="When it, or else hostname, is set, other names in the Host header find nothing.",
                 ),
                 _listener("http_server_options.use_ssl", BOOLEAN, "TYK_GW_HTTPSERVEROPTIONS_USESSL", default="false"),
                 _listener(

@@ -17,8 +17,8 @@ description:
     tells that it works with its Redis.
   - The gateway is asked for its health report (C(/hello)). The HTTP code of it is 200 whatever happens in most
     versions, so only what it says about Redis counts. Where the version has it (5.8.3, 5.9.0 and later), C(/ready) has
-    to answer 200 as well. Ports, names, and whether TLS is spoken there, are read from the gateway's own configuration.
-  - Pump writes its version into Redis at its start (0.8.4 and later). That the key is there counts, so take an older
+    to answer 200 as well. Port, names, and whether TLS is spoken there, are read from the gateway's own configuration.
+  - Pump writes its version into Redis at its start (0.7.1 and later). That the key is there counts, so take an older
     one away before the restart with O(forget=true).
   - Dashboard and MDCB do not tell it in a way that is documented. Of them it is only seen that the service goes on
     running.

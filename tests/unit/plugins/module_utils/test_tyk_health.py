@@ -25,7 +25,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_settings imp
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_versions import parse as parse_version
 
 STORAGE = {"type": "redis", "addrs": ["192.0.2.1:6379"], "enable_cluster": True}
-HELLO = Endpoint("127.0.0.1", 8080, False, "/hello", "")
+HELLO = Endpoint("127.0.0.1", 8080, False, "/hello")
 
 
 def gateway(environment: str = "", version: str = "5.14.0", **document: t.Any) -> Effective:
@@ -68,18 +68,6 @@ def test_versions_that_have_ready(version: str, has_ready: bool) -> None:
 )
 def test_where_another_gateway_is_asked(document: dict[str, t.Any], environment: str, expected: str) -> None:
     assert urls(gateway(environment, **document))[0] == expected
-
-
-@pytest.mark.parametrize(
-    ("document", "name"),
-    [
-        ({}, ""),
-        ({"hostname": "api.example.com"}, "api.example.com"),
-        ({"hostname": "api.example.com", "control_api_hostname": "control.example.com"}, "control.example.com"),
-    ],
-)
-def test_the_name_that_the_gateway_listens_to(document: dict[str, t.Any], name: str) -> None:
-    assert {endpoint.name for endpoint in endpoints(gateway(**document))} == {name}
 
 
 def report(redis: object = None, status: str = "pass", **details: object) -> str:
@@ -126,7 +114,7 @@ def test_a_gateway_that_is_not_well(answer: Answer, sentence: str) -> None:
 
 
 def test_ready() -> None:
-    ready = Endpoint("127.0.0.1", 8080, False, "/ready", "")
+    ready = Endpoint("127.0.0.1", 8080, False, "/ready")
     assert judge_ready(ready, Answer(200, "{}")).sentence == ""
     said = judge_ready(ready, Answer(503, '{"status":"error"}')).sentence
     assert said == 'http://127.0.0.1:8080/ready answers 503 with \'{"status":"error"}\', so it cannot serve yet.'
@@ -139,8 +127,8 @@ def test_ready() -> None:
     ("version", "variables", "key"),
     [
         ("1.16.0", {}, "version-check-pump"),
-        ("0.8.4", {}, "version-check-pump"),
-        ("0.8.3", {}, ""),
+        ("0.7.1", {}, "version-check-pump"),
+        ("0.7.0", {}, ""),
         ("1.16.0", {"TYK_PMP_REDIS_KEYPREFIX": "mine-"}, "mine-pump"),
         ("1.16.0", {"TYK_PMP_REDIS_KEYPREFIX": "mine-", "TYK_PMP_TEMPORAL_STORAGE_KEYPREFIX": ""}, "pump"),
         ("1.16.0", {"TYK_PMP_ANALYTICSSTORAGECONFIG_KEYPREFIX": "mine-"}, "version-check-pump"),
