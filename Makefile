@@ -74,7 +74,7 @@ artefact: tools ## build the collection and install it into .cache/artefact/coll
 	@python tests/artefact.py .cache/artefact
 
 .PHONY: tools
-tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers ## install what all the others need: Debian packages, Python tools, servers
+tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers .cache/stamps/crypto ## install what all the others need: Debian packages, Python tools, servers
 
 .cache/stamps/packages: Makefile
 	@mkdir -p .cache/bin .cache/logs .cache/stamps
@@ -89,13 +89,14 @@ tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers ## instal
 	@ln -sf /usr/bin/redis-check-rdb .cache/bin/redis-server
 	@touch $@
 
+# The distribution's own comes first: it is optimised, and Ansible's work on the controller is what takes most of the time.
 # A `python3` on the PATH may be a version manager's dead shim, or lack a module: only one that works counts.
 .cache/stamps/venv: $(REQUIREMENTS) .cache/stamps/packages
-	@for candidate in python3.11 python3.12 python3.13 python3 /usr/bin/python3 none; do \
+	@for candidate in /usr/bin/python3 python3.11 python3.12 python3.13 python3 none; do \
 	  "$$candidate" -c 'import sys, ssl, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && break; done; \
 	[ "$$candidate" != none ] || { echo 'No working Python 3.11, 3.12 or 3.13 was found.' >&2; exit 1; }; \
 	echo "Installing the Python tools into .cache/venv, with $$candidate"; \
-	"$$candidate" -m venv .cache/venv && \
+	rm -rf .cache/venv && "$$candidate" -m venv .cache/venv && \
 	.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$(REQUIREMENTS),--requirement $(file))
 	@touch $@
 
@@ -106,6 +107,11 @@ tools: .cache/stamps/packages .cache/stamps/venv .cache/stamps/servers ## instal
 	tests/integration/debian_server.sh trixie .cache/servers/redis-8.0 2>>.cache/logs/servers.log || { cat .cache/logs/servers.log; exit 1; } >&2
 	@rm -rf .cache/redis-py
 	@.cache/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/redis-py/3.5.3 redis==3.5.3
+	@touch $@
+
+.cache/stamps/crypto: tests/crypto_collection.sh .cache/stamps/venv
+	@echo 'Bringing the collection community.crypto into .cache/collections'
+	@tests/crypto_collection.sh .cache/collections
 	@touch $@
 
 .cache/stamps/valkey-cli: tests/benchmarks/valkey_cli.sh .cache/stamps/packages

@@ -30,7 +30,8 @@ class Demo:
             **os.environ,
             "LAB_NAME": "demo",
             "LAB_SUBNET": os.environ.get("LAB_SUBNET", "198.18.20"),
-            "ANSIBLE_COLLECTIONS_PATH": str(DEMO / "collections"),
+            # Its own copy of this collection, and what that depends on.
+            "ANSIBLE_COLLECTIONS_PATH": f"{DEMO / 'collections'}:{ROOT / '.cache' / 'collections'}",
             # A collection of the same name in the user's home must not be taken for ours; the sockets stay there,
             # because their paths must be short.
             "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),

@@ -24,6 +24,8 @@ CACHE = ROOT / ".cache"
 COLLECTIONS = CACHE / "tree"
 TREE = COLLECTIONS / "ansible_collections" / "apiops" / "tyk_redis"
 ARTEFACT = CACHE / "artefact"
+# What the collection depends on.
+CRYPTO = CACHE / "collections"
 SANITY_HOME = CACHE / "home"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # These tests wait for servers most of the time: with three workers, two cores were idle for more than half of it.
@@ -106,8 +108,8 @@ def install_sanity_pip() -> None:
 
 def suites() -> Iterator[Suite]:
     ansible_test = {"HOME": str(SANITY_HOME)}
-    in_tree = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    installed = {"ANSIBLE_COLLECTIONS_PATH": str(ARTEFACT / "collections")}
+    in_tree = {"ANSIBLE_COLLECTIONS_PATH": f"{COLLECTIONS}:{CRYPTO}"}
+    installed = {"ANSIBLE_COLLECTIONS_PATH": f"{ARTEFACT / 'collections'}:{CRYPTO}"}
     python = f"--python={PYTHON_VERSION}"
 
     yield Suite("ruff", [["ruff", "check", "."], ["ruff", "format", "--check", "."]])

@@ -15,13 +15,17 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import (
     COMPONENTS,
     MAIN,
+    PLAIN,
     DescriptionError,
+    announced,
     config_text,
     describe,
     endpoints_of,
     instances_of,
     misspelt,
+    redis_options,
 )
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption import clients_first
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
@@ -32,7 +36,9 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores impor
 COMPONENT_GROUPS = {"tyk_gateway": "gateway", "tyk_dashboard": "dashboard", "tyk_pump": "pump", "tyk_mdcb": "mdcb"}
 
 
-def _description(given: t.Any) -> dict[str, t.Any]:
+def _description(given: t.Any, previous_encryption: str = "") -> dict[str, t.Any]:
+    if previous_encryption and isinstance(given, t.Mapping):
+        given = {**given, "previous_encryption": previous_encryption}
     try:
         return describe(given)
     except DescriptionError as exc:
@@ -40,24 +46,43 @@ def _description(given: t.Any) -> dict[str, t.Any]:
 
 
 def _instances(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str]
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Iterable[str],
+    description: t.Mapping[str, t.Any] | None,
+    mode: str,
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    described = description or PLAIN
     try:
-        return instances_of(hostvars, hosts, remove)
+        return instances_of(hostvars, hosts, {**described, "encryption": mode or described["encryption"]})
     except DescriptionError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 
 
 def _members(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Iterable[str],
+    description: t.Mapping[str, t.Any] | None = None,
+    mode: str = "",
 ) -> list[dict[str, t.Any]]:
-    return _instances(hostvars, hosts, remove)[0]
+    return _instances(hostvars, hosts, description, mode)[0]
 
 
 def _leaving(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Iterable[str],
+    description: t.Mapping[str, t.Any] | None = None,
+    mode: str = "",
 ) -> list[dict[str, t.Any]]:
-    return _instances(hostvars, hosts, remove)[1]
+    return _instances(hostvars, hosts, description, mode)[1]
+
+
+def _redis_options(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, description: t.Mapping[str, t.Any], mode: str = ""
+) -> dict[str, t.Any]:
+    try:
+        return redis_options(hostvars, host, description, mode)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
 
 
 def _tyk_stores(
@@ -114,6 +139,9 @@ class FilterModule:
             "description": _description,
             "members": _members,
             "leaving": _leaving,
+            "redis_options": _redis_options,
+            "announced": announced,
+            "clients_first": clients_first,
             "misspelt": misspelt,
             "endpoints": endpoints_of,
             "tyk_stores": _tyk_stores,

@@ -14,7 +14,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-BUS_PORT_OFFSET = 10000
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _encryption
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption import BUS_PORT_OFFSET
+
 HIGHEST_PORT = 65535
 # The cluster bus listens on the client port plus 10000, so a higher client port leaves no room for it.
 HIGHEST_CLUSTER_PORT = HIGHEST_PORT - BUS_PORT_OFFSET
@@ -34,8 +36,12 @@ TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # Numbers and dots that are no IPv4 address are a slip, not a name.
 _NUMERIC = re.compile(r"[0-9.]+")
+# Encrypted connections come in at the instance's port plus this much.
+DEFAULT_PORT_OFFSET = 1000
 # Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
 SHORTEST_PASSWORD = 12
+# spiped takes an empty key file without a word. Its manual wants at least 256 bits of entropy, 32 bytes from a random source.
+SHORTEST_TUNNEL_KEY = 32
 # Where Tyk can look a password up at its start (docs, key value secrets storage for configuration in Tyk; file:// since
 # Gateway 5.14.0). Whether a component does so for a section, tyk_config knows.
 REFERENCES = ("env", "secrets", "consul", "vault", "file")
@@ -155,6 +161,42 @@ def _reference(place: str, value: t.Any) -> str | None:
     return value
 
 
+def _authorities(place: str, value: t.Any) -> list[int]:
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if not numbers:
+        raise DescriptionError(f"{place} is empty; name at least the authority in tyk_redis.tls_authority.")
+    return sorted({_number(1)(place, number) for number in numbers})
+
+
+def _names(place: str, value: t.Any) -> list[str]:
+    if not isinstance(value, (list, tuple)):
+        raise DescriptionError(f"{place} must be a list of names such as ['redis.example.com'], not {value!r}.")
+    for name in value:
+        if not isinstance(name, str) or not _HOST_NAME.fullmatch(name) or _NUMERIC.fullmatch(name):
+            raise DescriptionError(f"{place} contains {name!r}, which is no host name.")
+    return list(dict.fromkeys(value))
+
+
+def _tunnel_keys(place: str, value: t.Any) -> dict[int, str]:
+    keys: dict[int, str] = {}
+    for number, secret in _table(place, value).items():
+        which = _number(1)(f"{place} has a number that", number)
+        text = _secret(f"{place}[{which}]", secret)
+        if text is None or len(text.encode()) < SHORTEST_TUNNEL_KEY:
+            raise DescriptionError(
+                f"{place}[{which}] must have at least {SHORTEST_TUNNEL_KEY} characters,"
+                " for example from a vault: openssl rand -base64 48."
+            )
+        keys[which] = text
+    if len({number % 2 for number in keys}) < len(keys):
+        raise DescriptionError(
+            f"{place} has the numbers {', '.join(map(str, sorted(keys)))}; at most two keys may be valid side by side, one"
+            " with an odd and one with an even number, since each of these has ports of its own. Count on by one for"
+            " a new key, and take the old one away before the next."
+        )
+    return dict(sorted(keys.items()))
+
+
 def _members(place: str, value: t.Any) -> list[str]:
     return _endpoints(place, value, False)
 
@@ -225,7 +267,7 @@ _STORE_KEYS: t.Mapping[str, _Key] = {
     "database": _Key(_number(0)),
     "sentinel_master": _Key(_name_if_any),
     "sentinel_password": _Key(_secret),
-    "encryption": _Key(_choice("none", "tls"), "none"),
+    "encryption": _Key(_choice(*_encryption.MODES), "none"),
     "tls_ca_file": _Key(_path),
     "tls_cert_file": _Key(_path),
     "tls_key_file": _Key(_path),
@@ -246,6 +288,16 @@ KEYS: t.Mapping[str, _Key] = {
     "admin_password": _Key(_secret),
     "admin_previous_password": _Key(_secret),
     "remove": _Key(_members),
+    "previous_encryption": _Key(_choice(*_encryption.MODES)),
+    "encrypted_port_offset": _Key(_number(0)),
+    "tls_certificates": _Key(_choice("own", "brought")),
+    "tls_client_certificates": _Key(_choice("required", "optional", "no")),
+    "tls_authority": _Key(_number(1)),
+    "tls_trusted_authorities": _Key(_authorities),
+    "tls_names": _Key(_names),
+    "tunnel_keys": _Key(_tunnel_keys),
+    "tunnel_key": _Key(_number(1)),
+    "firewall": _Key(_switch),
     "deployments": _Key(_table),
     "sections": _Key(_table),
     "shard_count": _Key(_number(1)),
@@ -257,6 +309,10 @@ USER_KEYS: t.Mapping[str, _Key] = {
     "password_reference": _Key(_reference),
 }
 _TLS_KEYS = tuple(name for name in _STORE_KEYS if name.startswith("tls_"))
+# What the collection makes certificates for, and what it makes of them.
+_AUTHORITY_KEYS = ("tls_certificates", "tls_authority", "tls_trusted_authorities", "tls_names")
+_SERVER_KEYS = ("tls_client_certificates", "tls_min_version", "tls_max_version")
+_TUNNEL_KEYS = ("tunnel_keys", "tunnel_key")
 _CLUSTER_DEFAULTS: t.Mapping[str, t.Any] = {
     "mode": "cluster",
     "username": "tyk",
@@ -271,11 +327,20 @@ _MADE_BY_THE_ROLES = (
     "admin_password",
     "admin_previous_password",
     "remove",
+    "previous_encryption",
+    "encrypted_port_offset",
+    "tls_certificates",
+    "tls_client_certificates",
+    "tls_authority",
+    "tls_trusted_authorities",
+    "tls_names",
+    "tunnel_keys",
+    "tunnel_key",
 )
-_MADE_ELSEWHERE = ("addresses", "maxclients", *_TLS_KEYS)
+_MADE_ELSEWHERE = ("addresses", "maxclients", *(name for name in _TLS_KEYS if name not in _SERVER_KEYS))
 
 # What a host says about its instances.
-HOST_VARIABLES = ("redis_address", "redis_leaving", "redis_ports", "redis_weight", "redis_zone")
+HOST_VARIABLES = ("redis_address", "redis_leaving", "redis_loopback", "redis_ports", "redis_weight", "redis_zone")
 # The options of the role redis_cluster, and the one option of the role redis whose name looks like one of them.
 CLUSTER_VARIABLES = (
     "redis_cluster_allow_data_loss",
@@ -292,6 +357,10 @@ CLUSTER_VARIABLES = (
     "redis_cluster_remove",
     "redis_cluster_replicas_per_primary",
     "redis_cluster_timeout",
+    "redis_cluster_tls",
+    "redis_cluster_tls_ca_file",
+    "redis_cluster_tls_cert_file",
+    "redis_cluster_tls_key_file",
     "redis_cluster_username",
 )
 # Two letters swapped, one too many or one left out in a name of this length still come to this much.
@@ -339,6 +408,12 @@ def describe(given: t.Any) -> dict[str, t.Any]:
                 raise DescriptionError(
                     f"tyk_redis.{name} has no effect with topology managed, where others make the Redis: remove it."
                 )
+        if described["firewall"]:
+            raise DescriptionError(
+                "tyk_redis.firewall is true, which has no effect with topology managed, where others make the Redis:"
+                " remove it."
+            )
+        described["firewall"] = False
         _settle_made_elsewhere("tyk_redis", described, users)
     else:
         _settle_made_by_the_roles(described, users)
@@ -389,11 +464,7 @@ def _settle_made_by_the_roles(described: dict[str, t.Any], components: t.Sequenc
             )
     if described["mode"] != "cluster":
         raise DescriptionError(f"tyk_redis.mode is {described['mode']!r}, which goes only with topology managed.")
-    if described["encryption"] != "none":
-        raise DescriptionError(
-            f"tyk_redis.encryption is {described['encryption']!r}, which goes only with topology managed:"
-            " the roles of this version make clusters without encryption."
-        )
+    _settle_encryption(described)
     if not described["least_privilege"]:
         raise DescriptionError(
             "tyk_redis.least_privilege is false, which goes only with topology managed: of the users that the roles"
@@ -412,6 +483,92 @@ def _settle_made_by_the_roles(described: dict[str, t.Any], components: t.Sequenc
     _refuse_idle_rotation("tyk_redis.admin_previous_password", "admin_password", described, "admin_previous_password")
     for place, user in [("tyk_redis", described), *_placed(described["users"])]:
         _refuse_idle_rotation(f"{place}.previous_password", "password", user, "previous_password")
+
+
+def _settle_encryption(described: dict[str, t.Any]) -> None:
+    """Check and fill in what is said about the encryption of a cluster that the roles make."""
+    modes = _encryption.phases(described)
+    mode, previous = described["encryption"], described["previous_encryption"]
+    if previous == mode:
+        raise DescriptionError(
+            f"tyk_redis.previous_encryption is {mode!r} as well as tyk_redis.encryption: name the one that it replaces,"
+            " or remove it."
+        )
+    if previous is not None and "none" not in modes:
+        raise DescriptionError(
+            f"tyk_redis.encryption cannot change from {previous!r} to {mode!r} at once: change it to none first, in a"
+            " network that you trust meanwhile, or build a new cluster."
+        )
+    used = {
+        **dict.fromkeys(_AUTHORITY_KEYS, ("tls", "tls_tunnel")),
+        **dict.fromkeys(_SERVER_KEYS, ("tls", "tls_tunnel")),
+        "tls_client_certificates": ("tls",),
+        **dict.fromkeys(_TUNNEL_KEYS, ("spiped",)),
+        "encrypted_port_offset": ("tls", *_encryption.TUNNELS),
+    }
+    for name, by in used.items():
+        if described[name] is not None and not set(by) & set(modes):
+            raise DescriptionError(f"tyk_redis.{name} has no effect without tyk_redis.encryption: {' or '.join(by)}.")
+    if modes != ("none",):
+        _settle_offset(described, modes)
+    described["firewall"] = bool(described["firewall"])
+    if {"tls", "tls_tunnel"} & set(modes):
+        _settle_authorities(described)
+        _settle_tls_versions("tyk_redis", described)
+    if "tls" in modes:
+        described["tls_client_certificates"] = described["tls_client_certificates"] or "required"
+    if "spiped" in modes:
+        _settle_tunnel_keys(described)
+
+
+def _settle_offset(described: dict[str, t.Any], modes: t.Sequence[str]) -> None:
+    offset = described["encrypted_port_offset"]
+    if offset is None:
+        offset = described["encrypted_port_offset"] = DEFAULT_PORT_OFFSET
+    if offset == BUS_PORT_OFFSET:
+        raise DescriptionError(
+            f"tyk_redis.encrypted_port_offset is {offset}, which is where the cluster bus listens; give another one."
+        )
+    if offset == 0 and set(modes) != {"tls"}:
+        raise DescriptionError(
+            "tyk_redis.encrypted_port_offset is 0, which leaves no port beside the one without encryption: it goes only"
+            " with encryption tls that is not changed."
+        )
+
+
+def _settle_authorities(described: dict[str, t.Any]) -> None:
+    if described["tls_certificates"] == "brought":
+        for name in ("tls_authority", "tls_trusted_authorities", "tls_names"):
+            if described[name] is not None:
+                raise DescriptionError(
+                    f"tyk_redis.{name} has no effect with tls_certificates: brought, where others issue them: remove it."
+                )
+        return
+    described["tls_certificates"] = "own"
+    described["tls_authority"] = described["tls_authority"] or 1
+    described["tls_trusted_authorities"] = described["tls_trusted_authorities"] or [described["tls_authority"]]
+    described["tls_names"] = described["tls_names"] or []
+    if described["tls_authority"] not in described["tls_trusted_authorities"]:
+        raise DescriptionError(
+            f"tyk_redis.tls_authority is {described['tls_authority']}, which is none of"
+            f" tyk_redis.tls_trusted_authorities ({', '.join(map(str, described['tls_trusted_authorities']))}):"
+            " nobody would trust the certificates that it issues."
+        )
+
+
+def _settle_tunnel_keys(described: dict[str, t.Any]) -> None:
+    if not described["tunnel_keys"]:
+        raise DescriptionError(
+            "tyk_redis.tunnel_keys must be given with encryption spiped, for example {1: SECRET} with a secret from a"
+            " vault (openssl rand -base64 48); there is no default key."
+        )
+    newest = max(described["tunnel_keys"])
+    described["tunnel_key"] = described["tunnel_key"] or newest
+    if described["tunnel_key"] not in described["tunnel_keys"]:
+        raise DescriptionError(
+            f"tyk_redis.tunnel_key is {described['tunnel_key']}, which is none of tyk_redis.tunnel_keys"
+            f" ({', '.join(map(str, described['tunnel_keys']))})."
+        )
 
 
 def _placed(users: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[tuple[str, t.Mapping[str, t.Any]]]:
@@ -458,6 +615,11 @@ def _settle_made_elsewhere(place: str, store: dict[str, t.Any], components: t.Se
             " for a proxy that leads to the one primary) or sentinel."
         )
     _settle_mode(place, store)
+    if store["encryption"] not in ("none", "tls"):
+        raise DescriptionError(
+            f"{place}.encryption is {store['encryption']!r}, which needs the roles at both ends: of a Redis that others"
+            " make it may be none or tls."
+        )
     _settle_tls(place, store)
     store["username"] = store["username"] or ""
     store["least_privilege"] = bool(store["least_privilege"])
@@ -513,6 +675,10 @@ def _settle_tls(place: str, store: dict[str, t.Any]) -> None:
         raise DescriptionError(
             f"{place}.tls_cert_file and {place}.tls_key_file go together: Tyk ignores one of them alone without a word."
         )
+    _settle_tls_versions(place, store)
+
+
+def _settle_tls_versions(place: str, store: t.Mapping[str, t.Any]) -> None:
     low, high = store["tls_min_version"], store["tls_max_version"]
     if low is not None and high is not None and TLS_VERSIONS.index(low) > TLS_VERSIONS.index(high):
         raise DescriptionError(f"{place}.tls_min_version {low} is above {place}.tls_max_version {high}.")
@@ -578,7 +744,15 @@ def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def _ports_of(host: str, variables: t.Mapping[str, t.Any]) -> list[int]:
+def loopback_address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
+    """The loopback address of a host's instances, see _encryption.loopback_of."""
+    try:
+        return _encryption.loopback_of(host, variables.get("redis_loopback"), address_of(host, variables))
+    except _encryption.EncryptionError as exc:
+        raise DescriptionError(str(exc)) from exc
+
+
+def _ports_of(host: str, variables: t.Mapping[str, t.Any], described: t.Mapping[str, t.Any]) -> list[int]:
     given = variables.get("redis_ports", [6379])
     if not isinstance(given, (list, tuple)) or not given:
         raise DescriptionError(f"{host}: redis_ports is {given!r}; it must be a list of ports, for example [6379].")
@@ -599,7 +773,34 @@ def _ports_of(host: str, variables: t.Mapping[str, t.Any]) -> list[int]:
                 f"{host}: redis_ports contains {port} and {port + BUS_PORT_OFFSET},"
                 f" but the latter is the cluster bus port of the former."
             )
+    _refuse_wire_ports(host, ports, described)
     return ports
+
+
+def _refuse_wire_ports(host: str, ports: t.Sequence[int], described: t.Mapping[str, t.Any]) -> None:
+    """The ports at which encrypted connections come in must be none of those without."""
+    modes, offset = set(_encryption.phases(described)), described["encrypted_port_offset"]
+    if not offset:
+        return
+    taken = {port: port for port in ports}
+    taken.update({port + BUS_PORT_OFFSET: port for port in ports})
+    for port in ports:
+        wires = [_encryption.client_port(port, "tls", offset)] if "tls" in modes else []
+        if modes & set(_encryption.TUNNELS):
+            for key in described["tunnel_keys"] or (1,):
+                wires += _encryption.wire_ports(port, offset, key)
+        for wire in wires:
+            if wire > HIGHEST_PORT:
+                raise DescriptionError(
+                    f"{host}: redis_ports contains {port}, and with tyk_redis.encrypted_port_offset {offset} there would"
+                    f" be a port {wire}; the highest is {HIGHEST_PORT}."
+                )
+            if wire in taken:
+                raise DescriptionError(
+                    f"{host}: redis_ports contains {port} and {taken[wire]}, and with tyk_redis.encrypted_port_offset"
+                    f" {offset} both would use the port {wire}; give another offset."
+                )
+            taken[wire] = port
 
 
 def _endpoint(address: str, port: int) -> str:
@@ -628,15 +829,25 @@ def _is_leaving(host: str, variables: t.Mapping[str, t.Any]) -> bool:
     return leaving
 
 
+# A cluster without encryption from which no instance is to be removed.
+PLAIN: t.Mapping[str, t.Any] = {
+    "encryption": "none",
+    "previous_encryption": None,
+    "encrypted_port_offset": None,
+    "tunnel_keys": None,
+    "remove": (),
+}
+
+
 def instances_of(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], remove: t.Iterable[str] = ()
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], described: t.Mapping[str, t.Any] = PLAIN
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     """Every Redis instance of these hosts, in the order of the inventory.
 
     Args:
         hostvars: the variables of all hosts.
         hosts: the hosts that are asked about.
-        remove: the endpoints of ``tyk_redis.remove``, as describe() returns them.
+        described: what describe() returns. Addresses and ports are those of its ``encryption``.
 
     Returns:
         The instances that make the cluster, which is what redis_cluster takes as ``nodes``, and those that are to leave
@@ -648,30 +859,105 @@ def instances_of(
     staying: list[dict[str, t.Any]] = []
     leaving: list[dict[str, t.Any]] = []
     owners: dict[tuple[str, int], str] = {}
-    removed = frozenset(remove)
+    removed = frozenset(described["remove"])
+    mode, offset = described["encryption"], described["encrypted_port_offset"] or 0
     for host in hosts:
         variables = hostvars[host]
         address = address_of(host, variables)
+        if _encryption.is_tunnel(mode):
+            address = loopback_address_of(host, variables)
         zone = variables.get("redis_zone")
         weight = _weight_of(host, variables)
         leaves = _is_leaving(host, variables)
-        for port in _ports_of(host, variables):
+        for instance in _ports_of(host, variables, described):
+            port = _encryption.client_port(instance, mode, offset)
             other = owners.setdefault((address, port), host)
             if other != host:
+                variable = "redis_loopback" if _encryption.is_tunnel(mode) else "redis_address"
                 raise DescriptionError(
-                    f"{host} and {other} both claim {_endpoint(address, port)}; give each host its own redis_address."
+                    f"{host} and {other} both claim {_endpoint(address, port)}; give each host its own {variable}."
                 )
             (leaving if leaves or _endpoint(address, port) in removed else staying).append(
                 {
-                    "name": f"{host}:{port}",
+                    "name": f"{host}:{instance}",
                     "address": address,
                     "port": port,
+                    "bus_port": instance + BUS_PORT_OFFSET,
                     "host": host,
                     "zone": "" if zone is None else str(zone),
                     "weight": weight,
                 }
             )
     return staying, leaving
+
+
+def redis_options(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, described: t.Mapping[str, t.Any], now: str = ""
+) -> dict[str, t.Any]:
+    """What the role redis takes for one host, without the prefix ``redis_``.
+
+    Args:
+        hostvars: the variables of all hosts.
+        host: the host in question.
+        described: what describe() returns.
+        now: the mode in which the cluster announces itself at this moment, while it changes.
+    """
+    variables = hostvars[host]
+    mode = now or described["encryption"]
+    address = address_of(host, variables)
+    modes = _encryption.phases(described)
+    loopback = loopback_address_of(host, variables) if any(map(_encryption.is_tunnel, modes)) else None
+    listening = _encryption.listening(described, address, loopback)
+    _staying, leaving = instances_of(hostvars, [host], {**described, "encryption": mode})
+    versions = TLS_VERSIONS[
+        TLS_VERSIONS.index(described["tls_min_version"] or "1.2") : TLS_VERSIONS.index(
+            described["tls_max_version"] or "1.3"
+        )
+        + 1
+    ]
+    return {
+        "address": loopback if _encryption.is_tunnel(mode) else address,
+        "bind": listening["addresses"],
+        "plain": listening["plain"],
+        "tls": listening["tls_port_offset"] is not None,
+        "tls_port_offset": listening["tls_port_offset"] or 0,
+        "tls_bus": mode == "tls",
+        "tls_client_certificates": described["tls_client_certificates"] or "required",
+        "tls_protocols": [f"TLSv{version}" for version in versions],
+        "changing": len(modes) > 1,
+        "certified_addresses": [address],
+        "leaving_ports": [int(instance["name"].rpartition(":")[2]) for instance in leaving],
+    }
+
+
+def announced(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+) -> list[dict[str, t.Any]]:
+    """What every instance has to announce once the cluster has changed to the description's encryption.
+
+    Returns:
+        One dictionary for each instance: ``address`` and ``port`` at which it is reached in the previous way, and the
+        ``settings`` that it has to be given.
+    """
+    before = {**described, "encryption": described["previous_encryption"]}
+    tls = described["encryption"] == "tls"
+    answers = []
+    for host in hosts:
+        now, then = instances_of(hostvars, [host], before), instances_of(hostvars, [host], described)
+        for old, new in zip(now[0] + now[1], then[0] + then[1]):
+            port = int(new["name"].rpartition(":")[2])
+            settings = {"cluster-announce-ip": new["address"], "replica-announce-ip": new["address"]}
+            if "tls" in _encryption.phases(described):
+                offset = described["encrypted_port_offset"]
+                settings = {
+                    "tls-cluster": "yes" if tls else "no",
+                    "tls-replication": "yes" if tls else "no",
+                    # Both are what they would be without this, but being set is what makes a server of 7.0 tell them.
+                    "cluster-announce-port": str(port),
+                    "cluster-announce-tls-port": str(port + offset),
+                }
+            answers.append({"address": old["address"], "port": old["port"], "settings": settings})
+    return answers
 
 
 def misspelt(names: t.Iterable[str]) -> list[str]:

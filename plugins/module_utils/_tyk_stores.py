@@ -17,6 +17,8 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
 
 _TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 _TLS_VERSIONS = ("tls_min_version", "tls_max_version")
+# Where the role pki brings the certificates of Tyk's hosts.
+TYK_TLS_FOLDER = "/etc/tyk-redis-tls/tyk"
 
 
 def stores_of(described: t.Mapping[str, t.Any], component: str, endpoints: t.Sequence[str]) -> dict[str, t.Any]:
@@ -76,10 +78,22 @@ def _store(source: t.Mapping[str, t.Any], component: str, addresses: t.Sequence[
         # An empty text clears what is left of another Redis, which an absent option would not.
         store["sentinel_password"] = source["sentinel_password"] or ""
     if store["tls"]:
-        store["tls_skip_verify"] = source["tls_skip_verify"]
-        store.update({name: source[name] or "" for name in _TLS_FILES})
+        store["tls_skip_verify"] = bool(source["tls_skip_verify"])
+        # Only a cluster that the roles make has this key.
+        clients = source.get("tls_client_certificates")
+        files = {name: source[name] or "" for name in _TLS_FILES} if clients is None else _own_files(clients)
+        store.update(files)
         store.update({name: source[name] for name in _TLS_VERSIONS if source[name] is not None})
     return store
+
+
+def _own_files(client_certificates: str) -> dict[str, str]:
+    shown = client_certificates != "no"
+    return {
+        "tls_ca_file": f"{TYK_TLS_FOLDER}/ca.crt",
+        "tls_cert_file": f"{TYK_TLS_FOLDER}/host.crt" if shown else "",
+        "tls_key_file": f"{TYK_TLS_FOLDER}/host.key" if shown else "",
+    }
 
 
 def redis_users(described: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
