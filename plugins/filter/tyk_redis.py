@@ -17,6 +17,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     MAIN,
     PLAIN,
     DescriptionError,
+    admitted,
     announced,
     config_text,
     describe,
@@ -24,6 +25,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     instances_of,
     misspelt,
     redis_options,
+    tunnels_of,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption import clients_first
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
@@ -85,6 +87,31 @@ def _redis_options(
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def _tunnels(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    redis_hosts: t.Sequence[str],
+    description: t.Mapping[str, t.Any],
+) -> list[dict[str, t.Any]]:
+    try:
+        return tunnels_of(hostvars, host, redis_hosts, description)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def _admitted(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    redis_hosts: t.Sequence[str],
+    tyk_hosts: t.Sequence[str],
+    description: t.Mapping[str, t.Any],
+) -> dict[str, t.Any]:
+    try:
+        return admitted(hostvars, host, redis_hosts, tyk_hosts, description)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
 def _tyk_stores(
     description: t.Any, component: str, members: t.Iterable[t.Mapping[str, t.Any]] = ()
 ) -> dict[str, t.Any]:
@@ -142,6 +169,8 @@ class FilterModule:
             "redis_options": _redis_options,
             "announced": announced,
             "clients_first": clients_first,
+            "tunnels": _tunnels,
+            "admitted": _admitted,
             "misspelt": misspelt,
             "endpoints": endpoints_of,
             "tyk_stores": _tyk_stores,

@@ -507,7 +507,8 @@ def _settle_encryption(described: dict[str, t.Any]) -> None:
         "encrypted_port_offset": ("tls", *_encryption.TUNNELS),
     }
     for name, by in used.items():
-        if described[name] is not None and not set(by) & set(modes):
+        # With none they may stay, so that a change to none and back is one of a single key.
+        if described[name] is not None and modes != ("none",) and not set(by) & set(modes):
             raise DescriptionError(f"tyk_redis.{name} has no effect without tyk_redis.encryption: {' or '.join(by)}.")
     if modes != ("none",):
         _settle_offset(described, modes)
@@ -927,6 +928,94 @@ def redis_options(
         "changing": len(modes) > 1,
         "certified_addresses": [address],
         "leaving_ports": [int(instance["name"].rpartition(":")[2]) for instance in leaving],
+    }
+
+
+def tunnels_of(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    redis_hosts: t.Sequence[str],
+    described: t.Mapping[str, t.Any],
+) -> list[dict[str, t.Any]]:
+    """The ends of tunnels that a host has, in the order of the inventory; none where no tunnels are described.
+
+    Returns:
+        One dictionary for each end with its ``name``; ``kind``, which is ``serve`` for an own instance and ``dial`` for
+        one of another host; ``listen`` and ``target`` as ``address:port``; ``peer``, the host of the instance;
+        ``instance``, its port; ``bus``, whether the cluster bus and not data goes through; ``wire``, the address and
+        port between the hosts; and ``key``, the number of the key.
+    """
+    modes = [mode for mode in _encryption.phases(described) if _encryption.is_tunnel(mode)]
+    if not modes:
+        return []
+    spiped = "spiped" in modes
+    keys = sorted(described["tunnel_keys"]) if spiped else [1]
+    ends = []
+    for peer in redis_hosts:
+        variables = hostvars[peer]
+        own = peer == host
+        address, loopback = address_of(peer, variables), loopback_address_of(peer, variables)
+        for port in _ports_of(peer, variables, described):
+            for key in keys if own else [described["tunnel_key"] if spiped else 1]:
+                wires = _encryption.wire_ports(port, described["encrypted_port_offset"], key)
+                for bus, inner, wire in ((False, port, wires[0]), (True, port + BUS_PORT_OFFSET, wires[1])):
+                    # Hosts without Redis have no business with the bus.
+                    if bus and host not in redis_hosts:
+                        continue
+                    near, far = _endpoint(loopback, inner), _endpoint(address, wire)
+                    kind = "serve" if own else "dial"
+                    what = f"{port}-bus" if bus else str(port)
+                    ends.append(
+                        {
+                            "name": f"serve-{what}-{key}" if own else f"dial-{peer}-{what}",
+                            "kind": kind,
+                            "listen": far if own else near,
+                            "target": near if own else far,
+                            "peer": peer,
+                            "instance": port,
+                            "bus": bus,
+                            "wire": far,
+                            "key": key,
+                        }
+                    )
+    return ends
+
+
+def admitted(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    redis_hosts: t.Sequence[str],
+    tyk_hosts: t.Sequence[str],
+    described: t.Mapping[str, t.Any],
+) -> dict[str, t.Any]:
+    """Which addresses may connect to which ports of a Redis host.
+
+    Returns:
+        ``client_ports``, for the Redis hosts and Tyk's; ``bus_ports``, for the Redis hosts only; and the addresses of
+        both, ``members`` and ``clients``. Everything that the instances or their tunnels listen on is among the ports.
+    """
+    modes = _encryption.phases(described)
+    offset = described["encrypted_port_offset"] or 0
+    data: list[int] = []
+    bus: list[int] = []
+    for port in _ports_of(host, hostvars[host], described):
+        # Those without encryption too, where nobody listens then, so that nothing is open by accident.
+        data.append(port)
+        bus.append(port + BUS_PORT_OFFSET)
+        if "tls" in modes and offset:
+            data.append(port + offset)
+        if any(map(_encryption.is_tunnel, modes)):
+            for key in described["tunnel_keys"] or (1,):
+                wires = _encryption.wire_ports(port, offset, key)
+                data.append(wires[0])
+                bus.append(wires[1])
+    members = [address_of(one, hostvars[one]) for one in redis_hosts]
+    clients = [address_of(one, hostvars[one]) for one in tyk_hosts]
+    return {
+        "client_ports": sorted(set(data)),
+        "bus_ports": sorted(set(bus)),
+        "members": list(dict.fromkeys(members)),
+        "clients": list(dict.fromkeys([*members, *clients])),
     }
 
 

@@ -57,6 +57,7 @@ REQUEST = b"*3\r\n$3\r\nSET\r\n$4\r\nbusy\r\n$100\r\n" + VALUE.encode() + b"\r\n
 PATIENCE = 60.0
 # No run of redis-benchmark sends more requests, or opens more connections, whatever the rate was before.
 MOST_REQUESTS, MOST_OPENED = 4_000_000, 4000
+PARTS = ("server", "tunnel", "client", "cores others used")
 TICKS = os.sysconf("SC_CLK_TCK")
 # By Debian package. The packages redis-server and haproxy start a service; the tests have the server from redis-tools.
 PROGRAMS = {"redis-benchmark": "redis-tools", "spiped": "spiped", "haproxy": "haproxy"}
@@ -361,6 +362,32 @@ def child_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+class Meter:
+    """Time and processor time from now on, by who used it."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self._before = self._read()
+
+    def sample(self, count: int) -> dict[str, float]:
+        """Since the start, in microseconds for each of so many; beside that, how many cores others used."""
+        now = self._read()
+        elapsed, server, tunnel, client, machine = (after - before for after, before in zip(now, self._before))
+        others = machine - server - tunnel - client
+        return {
+            "a second": count / elapsed,
+            "server us": server / count * 1e6,
+            "tunnel us": tunnel / count * 1e6,
+            "client us": client / count * 1e6,
+            "CPU us": (server + tunnel) / count * 1e6,
+            "others' cores": max(0.0, others / elapsed),
+        }
+
+    def _read(self) -> tuple[float, ...]:
+        server, tunnel = cpu_seconds(self._mode.server.process.pid), cpu_seconds(*self._mode.tunnel)
+        return time.perf_counter(), server, tunnel, child_cpu_seconds(), machine_cpu_seconds()
+
+
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -399,9 +426,9 @@ def load(mode: Mode, pipeline: int, seconds: float) -> Sample:
     """As many requests as the connections can make, for about so many seconds."""
     kind = f"pipelines of {pipeline}"
     if kind not in mode.rates:
-        mode.rates[kind] = loaded(mode, pipeline, 20_000)["requests/s"]
+        mode.rates[kind] = loaded(mode, pipeline, 20_000)["a second"]
     sample = loaded(mode, pipeline, min(int(mode.rates[kind] * seconds), MOST_REQUESTS))
-    mode.rates[kind] = sample["requests/s"]
+    mode.rates[kind] = sample["a second"]
     return sample
 
 
@@ -410,45 +437,38 @@ def loaded(mode: Mode, pipeline: int, requests: int) -> Sample:
         control.call("CLIENT", "PAUSE", int(2 * PATIENCE * 1000), "WRITE")
         began = time.perf_counter()
         with redis_benchmark(mode, "-c", CONNECTIONS, "-P", pipeline, "-n", requests) as process:
-            # Their first requests have come, and wait.
+            # Their first requests have come, and wait. That spoils their latencies, which are too few for the 99th
+            # percentile unless the run is much shorter than by default.
             wait_for(lambda: str(control.call("CLIENT", "LIST")).count(" flags=b ") == CONNECTIONS, "connections")
             connected = time.perf_counter() - began
-            server_before, tunnel_before = cpu_seconds(mode.server.process.pid), cpu_seconds(*mode.tunnel)
-            client_before, machine_before = child_cpu_seconds(), machine_cpu_seconds()
-            start = time.perf_counter()
+            meter = Meter(mode)
             control.call("CLIENT", "UNPAUSE")
             figures = result_of(process)
-            elapsed = time.perf_counter() - start
-    server = cpu_seconds(mode.server.process.pid) - server_before
-    tunnel = cpu_seconds(*mode.tunnel) - tunnel_before
-    client = child_cpu_seconds() - client_before
-    others = machine_cpu_seconds() - machine_before - server - tunnel - client
+            sample = meter.sample(requests)
     return {
-        "requests/s": requests / elapsed,
         "p50 ms": figures["p50_latency_ms"],
         "p99 ms": figures["p99_latency_ms"],
-        "server us": server / requests * 1e6,
-        "tunnel us": tunnel / requests * 1e6,
-        "client us": client / requests * 1e6,
-        "CPU us": (server + tunnel) / requests * 1e6,
-        "others' cores": max(0.0, others / elapsed),
         "connect s": connected,
+        **sample,
     }
 
 
 def opened(mode: Mode, seconds: float) -> Sample:
     """Open a connection for each request, so many at once; for about so many seconds."""
 
-    def rate(count: int) -> float:
+    def sample_of(count: int) -> Sample:
+        meter = Meter(mode)
         with redis_benchmark(mode, "-c", AT_ONCE, "-k", 0, "-n", count) as process:
-            return result_of(process)["rps"]
+            result_of(process)
+        return meter.sample(count)
 
     kind = "opened"
     if kind not in mode.rates:
-        mode.rates[kind] = rate(200)
-    mode.rates[kind] = rate(min(int(mode.rates[kind] * seconds), MOST_OPENED))
+        mode.rates[kind] = sample_of(200)["a second"]
+    sample = sample_of(min(int(mode.rates[kind] * seconds), MOST_OPENED))
+    mode.rates[kind] = sample["a second"]
     wait_for(partial(is_alone, mode), "the end of connections")
-    return {"connections/s": mode.rates[kind]}
+    return sample
 
 
 def is_alone(mode: Mode) -> bool:
@@ -503,17 +523,21 @@ def with_ratios(samples: Samples, mode: str, *whats: str) -> list[object]:
     return [cell for what in whats for cell in (median(samples, mode, what), ratio(samples, mode, what))]
 
 
+def cost_by_part(samples: Samples, mode: str) -> list[float]:
+    """What stands below PARTS."""
+    return [median(samples, mode, what) for what in ("server us", "tunnel us", "client us", "others' cores")]
+
+
 def tell_loads(report: Report, loads: dict[int, Samples]) -> None:
     """One table of what the clients see, and one of what it costs; by requests in a pipeline."""
     seen, cost = [], []
     for pipeline, samples in loads.items():
         for mode in samples:
-            seen.append([pipeline, mode, *with_ratios(samples, mode, "requests/s", "p50 ms", "p99 ms")])
-            apart = [median(samples, mode, what) for what in ("server us", "tunnel us", "client us", "others' cores")]
-            cost.append([pipeline, mode, *with_ratios(samples, mode, "CPU us"), *apart])
+            seen.append([pipeline, mode, *with_ratios(samples, mode, "a second", "p50 ms", "p99 ms")])
+            cost.append([pipeline, mode, *with_ratios(samples, mode, "CPU us"), *cost_by_part(samples, mode)])
     head = ["pipeline", "mode", "requests/s", "ratio", "p50 ms", "ratio", "p99 ms", "ratio"]
     report.add(f"SET of {len(VALUE)} bytes with {CONNECTIONS} connections", head, seen, loads)
-    head = ["pipeline", "mode", "server and tunnel", "ratio", "server", "tunnel", "client", "cores others used"]
+    head = ["pipeline", "mode", "server and tunnel", "ratio", *PARTS]
     report.add("Processor time in microseconds a request, of the same runs", head, cost)
 
 
@@ -579,8 +603,11 @@ def measure(report: Report, modes: dict[str, Mode], rounds: int, seconds: float,
     head = ["mode", *(cell for what in whats for cell in (what, "ratio"))]
     report.add("One busy connection beside idle ones", head, [[m, *with_ratios(idle, m, *whats)] for m in idle], idle)
     head = ["mode", f"connections/s, {AT_ONCE} at once", "ratio", f"s until {CONNECTIONS} at once have connected"]
-    rows = [[m, *with_ratios(opening, m, "connections/s"), median(loads[1], m, "connect s")] for m in opening]
+    rows = [[m, *with_ratios(opening, m, "a second"), median(loads[1], m, "connect s")] for m in opening]
     report.add("Opening connections", head, rows, opening)
+    rows = [[m, *with_ratios(opening, m, "CPU us"), *cost_by_part(opening, m)] for m in opening]
+    title = f"Processor time in microseconds a connection, {AT_ONCE} at once"
+    report.add(title, ["mode", "server and tunnel", "ratio", *PARTS], rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ WRITERS = 4
 KEYS_EACH = 250
 DATA = 20000
 PAUSE = 0.005
+# redis-py 4.3 copies its connections' locks when it learns a new topology, and fails at that: the fault is its own.
+FAILURES = (redis.RedisError, OSError, TypeError)
 
 
 def connect() -> redis.RedisCluster:
@@ -26,8 +28,13 @@ def connect() -> redis.RedisCluster:
     with open("/opt/tyk-gateway/tyk.conf", encoding="utf-8") as file:
         storage = json.load(file)["storage"]
     nodes = [redis.cluster.ClusterNode(*address.rsplit(":", 1)) for address in storage["addrs"]]
+    tls = {}
+    if storage.get("use_ssl"):
+        tls = {"ssl": True, "ssl_ca_certs": storage["ca_file"]}
+        if storage.get("cert_file"):
+            tls.update(ssl_certfile=storage["cert_file"], ssl_keyfile=storage["key_file"])
     return redis.RedisCluster(
-        startup_nodes=nodes, username=storage["username"], password=storage["password"], socket_timeout=5
+        startup_nodes=nodes, username=storage["username"], password=storage["password"], socket_timeout=5, **tls
     )
 
 
@@ -36,7 +43,7 @@ def persistently(action):
     for _attempt in range(60):
         try:
             return action(connect())
-        except redis.RedisError as exc:
+        except FAILURES as exc:
             failure = exc
             time.sleep(1)
     raise failure
@@ -67,7 +74,7 @@ class Writer(threading.Thread):
                     now = time.monotonic()
                     self.longest_gap, before = max(self.longest_gap, now - before), now
                 found = client.get(key)
-            except (redis.RedisError, OSError) as exc:
+            except FAILURES as exc:
                 self.errors[type(exc).__name__] += 1
                 client = None
                 continue
