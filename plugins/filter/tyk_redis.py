@@ -21,6 +21,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     announced,
     config_text,
     describe,
+    dropped,
     endpoints_of,
     instances_of,
     misspelt,
@@ -28,6 +29,9 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     tunnels_of,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption import clients_first
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_findings import findings
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_limits import TUNNEL_CONNECTIONS
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_limits import remarks as encryption_remarks
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
@@ -112,6 +116,15 @@ def _admitted(
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def _dropped(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
+) -> list[str]:
+    try:
+        return dropped(hostvars, redis_hosts, description)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
 def _tyk_stores(
     description: t.Any, component: str, members: t.Iterable[t.Mapping[str, t.Any]] = ()
 ) -> dict[str, t.Any]:
@@ -138,8 +151,12 @@ def _problems(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
 
 
 def _pool_remarks(
-    description: t.Mapping[str, t.Any], components: t.Mapping[str, int], nodes: t.Iterable[t.Mapping[str, t.Any]]
+    description: t.Mapping[str, t.Any],
+    components: t.Mapping[str, int],
+    nodes: t.Iterable[t.Mapping[str, t.Any]],
+    tunnel_connections: int = TUNNEL_CONNECTIONS,
 ) -> list[str]:
+    nodes = list(nodes)
     others = description.get("deployments") or {}
     sizes = {MAIN: description, **others}
     limits = {
@@ -153,6 +170,11 @@ def _pool_remarks(
             description.get("sections") or {},
             {name: deployment.get("pool_size") or 0 for name, deployment in sizes.items()},
             limits,
+        ) + encryption_remarks(
+            description,
+            components,
+            [str(node.get("host") or node.get("address")) for node in nodes],
+            int(tunnel_connections),
         )
     except PoolsError as exc:
         raise AnsibleFilterError(str(exc)) from exc
@@ -171,6 +193,8 @@ class FilterModule:
             "clients_first": clients_first,
             "tunnels": _tunnels,
             "admitted": _admitted,
+            "dropped": _dropped,
+            "encryption_findings": findings,
             "misspelt": misspelt,
             "endpoints": endpoints_of,
             "tyk_stores": _tyk_stores,

@@ -33,6 +33,8 @@ MAIN = "main"
 
 MODES = ("cluster", "standalone", "sentinel")
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+# Debian's OpenSSL refuses the older ones.
+SERVER_TLS_VERSIONS = TLS_VERSIONS[2:]
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # Numbers and dots that are no IPv4 address are a slip, not a name.
 _NUMERIC = re.compile(r"[0-9.]+")
@@ -40,7 +42,8 @@ _NUMERIC = re.compile(r"[0-9.]+")
 DEFAULT_PORT_OFFSET = 1000
 # Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
 SHORTEST_PASSWORD = 12
-# spiped takes an empty key file without a word. Its manual wants at least 256 bits of entropy, 32 bytes from a random source.
+# spiped takes an empty key file without a word. Its manual wants at least 256 bits of entropy, 32 bytes from a random
+# source.
 SHORTEST_TUNNEL_KEY = 32
 # Where Tyk can look a password up at its start (docs, key value secrets storage for configuration in Tyk; file:// since
 # Gateway 5.14.0). Whether a component does so for a section, tyk_config knows.
@@ -181,18 +184,17 @@ def _tunnel_keys(place: str, value: t.Any) -> dict[int, str]:
     keys: dict[int, str] = {}
     for number, secret in _table(place, value).items():
         which = _number(1)(f"{place} has a number that", number)
-        text = _secret(f"{place}[{which}]", secret)
-        if text is None or len(text.encode()) < SHORTEST_TUNNEL_KEY:
+        if isinstance(secret, str) and len(secret) < SHORTEST_TUNNEL_KEY:
             raise DescriptionError(
                 f"{place}[{which}] must have at least {SHORTEST_TUNNEL_KEY} characters,"
                 " for example from a vault: openssl rand -base64 48."
             )
-        keys[which] = text
+        keys[which] = t.cast(str, _secret(f"{place}[{which}]", secret))
     if len({number % 2 for number in keys}) < len(keys):
         raise DescriptionError(
-            f"{place} has the numbers {', '.join(map(str, sorted(keys)))}; at most two keys may be valid side by side, one"
-            " with an odd and one with an even number, since each of these has ports of its own. Count on by one for"
-            " a new key, and take the old one away before the next."
+            f"{place} has the numbers {', '.join(map(str, sorted(keys)))}; at most two keys may be valid side by side,"
+            " one with an odd and one with an even number, since each of these has ports of its own. Count on by one"
+            " for a new key, and take the old one away before the next."
         )
     return dict(sorted(keys.items()))
 
@@ -499,10 +501,15 @@ def _settle_encryption(described: dict[str, t.Any]) -> None:
             f"tyk_redis.encryption cannot change from {previous!r} to {mode!r} at once: change it to none first, in a"
             " network that you trust meanwhile, or build a new cluster."
         )
+    if previous is not None and described["remove"]:
+        raise DescriptionError(
+            "tyk_redis.remove names instances by addresses and ports that change with tyk_redis.encryption: remove them"
+            " before the change or after it."
+        )
     used = {
         **dict.fromkeys(_AUTHORITY_KEYS, ("tls", "tls_tunnel")),
-        **dict.fromkeys(_SERVER_KEYS, ("tls", "tls_tunnel")),
-        "tls_client_certificates": ("tls",),
+        **dict.fromkeys(_SERVER_KEYS, ("tls",)),
+        "tls_min_version": ("tls", "tls_tunnel"),
         **dict.fromkeys(_TUNNEL_KEYS, ("spiped",)),
         "encrypted_port_offset": ("tls", *_encryption.TUNNELS),
     }
@@ -515,6 +522,12 @@ def _settle_encryption(described: dict[str, t.Any]) -> None:
     described["firewall"] = bool(described["firewall"])
     if {"tls", "tls_tunnel"} & set(modes):
         _settle_authorities(described)
+        for name in ("tls_min_version", "tls_max_version"):
+            if described[name] not in (None, *SERVER_TLS_VERSIONS):
+                raise DescriptionError(
+                    f"tyk_redis.{name} is {described[name]!r}, which goes only with topology managed: what the roles"
+                    f" make speaks {' and '.join(SERVER_TLS_VERSIONS)}."
+                )
         _settle_tls_versions("tyk_redis", described)
     if "tls" in modes:
         described["tls_client_certificates"] = described["tls_client_certificates"] or "required"
@@ -530,6 +543,11 @@ def _settle_offset(described: dict[str, t.Any], modes: t.Sequence[str]) -> None:
         raise DescriptionError(
             f"tyk_redis.encrypted_port_offset is {offset}, which is where the cluster bus listens; give another one."
         )
+    if "spiped" in modes and offset + _encryption.KEY_PORT_STEP == BUS_PORT_OFFSET:
+        raise DescriptionError(
+            f"tyk_redis.encrypted_port_offset is {offset}, and every second key is spoken"
+            f" {_encryption.KEY_PORT_STEP} ports higher, where the cluster bus listens; give another one."
+        )
     if offset == 0 and set(modes) != {"tls"}:
         raise DescriptionError(
             "tyk_redis.encrypted_port_offset is 0, which leaves no port beside the one without encryption: it goes only"
@@ -542,7 +560,8 @@ def _settle_authorities(described: dict[str, t.Any]) -> None:
         for name in ("tls_authority", "tls_trusted_authorities", "tls_names"):
             if described[name] is not None:
                 raise DescriptionError(
-                    f"tyk_redis.{name} has no effect with tls_certificates: brought, where others issue them: remove it."
+                    f"tyk_redis.{name} has no effect with tls_certificates: brought, where others issue them: remove"
+                    " it."
                 )
         return
     described["tls_certificates"] = "own"
@@ -788,13 +807,14 @@ def _refuse_wire_ports(host: str, ports: t.Sequence[int], described: t.Mapping[s
     for port in ports:
         wires = [_encryption.client_port(port, "tls", offset)] if "tls" in modes else []
         if modes & set(_encryption.TUNNELS):
-            for key in described["tunnel_keys"] or (1,):
+            # Also those of a key that is not there yet, so that there always can be a next one.
+            for key in (1, 2) if "spiped" in modes else (1,):
                 wires += _encryption.wire_ports(port, offset, key)
         for wire in wires:
             if wire > HIGHEST_PORT:
                 raise DescriptionError(
-                    f"{host}: redis_ports contains {port}, and with tyk_redis.encrypted_port_offset {offset} there would"
-                    f" be a port {wire}; the highest is {HIGHEST_PORT}."
+                    f"{host}: redis_ports contains {port}, and with tyk_redis.encrypted_port_offset {offset} there"
+                    f" would be a port {wire}; the highest is {HIGHEST_PORT}."
                 )
             if wire in taken:
                 raise DescriptionError(
@@ -872,12 +892,14 @@ def instances_of(
         leaves = _is_leaving(host, variables)
         for instance in _ports_of(host, variables, described):
             port = _encryption.client_port(instance, mode, offset)
-            other = owners.setdefault((address, port), host)
-            if other != host:
-                variable = "redis_loopback" if _encryption.is_tunnel(mode) else "redis_address"
-                raise DescriptionError(
-                    f"{host} and {other} both claim {_endpoint(address, port)}; give each host its own {variable}."
-                )
+            for claimed in (port, instance + BUS_PORT_OFFSET):
+                other = owners.setdefault((address, claimed), host)
+                if other != host:
+                    variable = "redis_loopback" if _encryption.is_tunnel(mode) else "redis_address"
+                    raise DescriptionError(
+                        f"{host} and {other} both claim {_endpoint(address, claimed)}; give each host its own"
+                        f" {variable}."
+                    )
             (leaving if leaves or _endpoint(address, port) in removed else staying).append(
                 {
                     "name": f"{host}:{instance}",
@@ -948,6 +970,8 @@ def tunnels_of(
     modes = [mode for mode in _encryption.phases(described) if _encryption.is_tunnel(mode)]
     if not modes:
         return []
+    # Refuses two hosts with one loopback address before anything is laid to either.
+    instances_of(hostvars, redis_hosts, {**described, "encryption": modes[0]})
     spiped = "spiped" in modes
     keys = sorted(described["tunnel_keys"]) if spiped else [1]
     ends = []
@@ -1019,6 +1043,18 @@ def admitted(
     }
 
 
+def dropped(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+) -> list[str]:
+    """Every address and port that only members and Tyk hosts may connect to."""
+    endpoints = []
+    for host in redis_hosts:
+        ports = admitted(hostvars, host, redis_hosts, [], described)
+        address = address_of(host, hostvars[host])
+        endpoints += [_endpoint(address, port) for port in (*ports["client_ports"], *ports["bus_ports"])]
+    return endpoints
+
+
 def announced(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
 ) -> list[dict[str, t.Any]]:
@@ -1041,9 +1077,10 @@ def announced(
                 settings = {
                     "tls-cluster": "yes" if tls else "no",
                     "tls-replication": "yes" if tls else "no",
-                    # Both are what they would be without this, but being set is what makes a server of 7.0 tell them.
+                    # Being changed is what makes a server of 7.0 tell its ports, and what makes the peers of a later
+                    # one connect anew. So the port with TLS is told only to those who are to use it.
                     "cluster-announce-port": str(port),
-                    "cluster-announce-tls-port": str(port + offset),
+                    "cluster-announce-tls-port": str(port + offset if tls else port),
                 }
             answers.append({"address": old["address"], "port": old["port"], "settings": settings})
     return answers

@@ -43,7 +43,7 @@ def test_the_documented_options_are_the_parameters(name: str) -> None:
         if parameter.default is not parameter.empty:
             # A default that is a tuple cannot be changed by mistake, and is a list to templates.
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-            assert options[parameter.name]["default"] == default
+            assert options[parameter.name].get("default") == default
     if others:
         assert page["positional"].split(", ") == list(options)
 
@@ -61,12 +61,75 @@ def test_instances_are_listed_or_refused() -> None:
     hostvars = {"redis1": {"redis_address": "192.0.2.1"}, "redis2": {"redis_address": "2001:db8::2"}}
     members = FILTERS["members"](hostvars, ["redis1", "redis2"])
     assert FILTERS["endpoints"](members) == ["192.0.2.1:6379", "[2001:db8::2]:6379"]
-    assert FILTERS["endpoints"](FILTERS["members"](hostvars, hostvars, ["192.0.2.1:6379"])) == ["[2001:db8::2]:6379"]
-    assert FILTERS["endpoints"](FILTERS["leaving"](hostvars, hostvars, ["192.0.2.1:6379"])) == ["192.0.2.1:6379"]
+    described = FILTERS["description"]({**LEAST, "remove": ["192.0.2.1:6379"]})
+    assert FILTERS["endpoints"](FILTERS["members"](hostvars, hostvars, described)) == ["[2001:db8::2]:6379"]
+    assert FILTERS["endpoints"](FILTERS["leaving"](hostvars, hostvars, described)) == ["192.0.2.1:6379"]
     assert FILTERS["leaving"](hostvars, hostvars) == []
     hostvars["redis2"]["redis_address"] = "redis2.example"
     with pytest.raises(AnsibleFilterError, match=r"^redis2: redis_address is 'redis2\.example'; give the IP address"):
         FILTERS["members"](hostvars, ["redis1", "redis2"])
+
+
+HOSTVARS = {
+    "redis1": {"redis_address": "192.0.2.1"},
+    "redis2": {"redis_address": "192.0.2.2", "redis_leaving": True},
+    "gw1": {"redis_address": "192.0.2.9"},
+}
+REDIS = ["redis1", "redis2"]
+
+
+def test_instances_are_listed_as_they_are_reached_at_the_moment() -> None:
+    described = FILTERS["description"]({**LEAST, "encryption": "tls"}, "none")
+    for mode, port in (("", 7379), ("tls", 7379), ("none", 6379)):
+        assert FILTERS["endpoints"](FILTERS["members"](HOSTVARS, REDIS, described, mode)) == [f"192.0.2.1:{port}"]
+        assert FILTERS["endpoints"](FILTERS["leaving"](HOSTVARS, REDIS, described, mode)) == [f"192.0.2.2:{port}"]
+
+
+def test_a_previous_encryption_can_be_named_beside_the_description() -> None:
+    given = {**LEAST, "encryption": "tls"}
+    assert FILTERS["description"](given, "none") == FILTERS["description"]({**given, "previous_encryption": "none"})
+    assert FILTERS["description"](given, "") == FILTERS["description"](given)
+    # A description that is no dictionary is still told so.
+    with pytest.raises(AnsibleFilterError, match=r"^tyk_redis must be a dictionary with at least password"):
+        FILTERS["description"]("tls", "none")
+    with pytest.raises(AnsibleFilterError) as caught:
+        FILTERS["description"](given, "tls")
+    assert str(caught.value) == (
+        "tyk_redis.previous_encryption is 'tls' as well as tyk_redis.encryption: name the one that it replaces, or"
+        " remove it."
+    )
+
+
+def test_encryption_is_derived_or_refused() -> None:
+    plain = FILTERS["description"](LEAST)
+    described = FILTERS["description"]({**LEAST, "encryption": "tls_tunnel"}, "none")
+    assert FILTERS["clients_first"](described) is True
+    assert FILTERS["redis_options"](HOSTVARS, "redis1", described)["address"] == "127.64.2.1"
+    assert FILTERS["redis_options"](HOSTVARS, "redis1", described, "none")["address"] == "192.0.2.1"
+    assert [end["name"] for end in FILTERS["tunnels"](HOSTVARS, "gw1", REDIS, described)] == [
+        "dial-redis1-6379",
+        "dial-redis2-6379",
+    ]
+    assert FILTERS["tunnels"](HOSTVARS, "gw1", REDIS, plain) == []
+    assert FILTERS["admitted"](HOSTVARS, "redis1", REDIS, ["gw1"], plain) == {
+        "client_ports": [6379],
+        "bus_ports": [16379],
+        "members": ["192.0.2.1", "192.0.2.2"],
+        "clients": ["192.0.2.1", "192.0.2.2", "192.0.2.9"],
+    }
+    assert len(FILTERS["announced"](HOSTVARS, REDIS, described)) == 2
+    wrong = {**HOSTVARS, "redis2": {"redis_address": "192.0.2.2", "redis_loopback": "127.0.0.1"}}
+    for asked in (
+        lambda: FILTERS["redis_options"](wrong, "redis2", described),
+        lambda: FILTERS["tunnels"](wrong, "gw1", REDIS, described),
+        lambda: FILTERS["members"](wrong, REDIS, described),
+    ):
+        with pytest.raises(AnsibleFilterError) as caught:
+            asked()
+        assert str(caught.value) == "redis2: redis_loopback is '127.0.0.1'; give an address of 127.64.0.0/16."
+    nowhere = {**HOSTVARS, "gw1": {}}
+    with pytest.raises(AnsibleFilterError, match=r"^gw1: no IP address to bind and announce is known\. "):
+        FILTERS["admitted"](nowhere, "redis1", REDIS, ["gw1"], plain)
 
 
 def test_a_component_is_told_which_redis_it_uses() -> None:

@@ -53,6 +53,7 @@ def test_two_passwords_are_enough() -> None:
         "pool_size": 500,
         "least_privilege": True,
         "remove": [],
+        "firewall": False,
         "deployments": {},
         "sections": {},
     }
@@ -84,9 +85,40 @@ OURS = {
     "pool_size": 1,
     "least_privilege": True,
     "remove": ["192.0.2.1:6379"],
+    "firewall": True,
     "deployments": {"cache": CACHE},
     "sections": {"cache_storage": "cache"},
     "shard_count": 128,
+}
+SECRETS = {1: "only-for-these-tests-and-long-enough", 2: "only-for-those-tests-and-long-enough"}
+ENCRYPTED = {
+    "none": {"encryption": "none"},
+    "tls": {
+        "encryption": "tls",
+        "previous_encryption": "none",
+        "encrypted_port_offset": 500,
+        "tls_certificates": "own",
+        "tls_client_certificates": "optional",
+        "tls_authority": 2,
+        "tls_trusted_authorities": [1, 2],
+        "tls_names": ["redis.example.com"],
+        "tls_min_version": "1.2",
+        "tls_max_version": "1.3",
+    },
+    "spiped": {
+        "encryption": "spiped",
+        "previous_encryption": "none",
+        "encrypted_port_offset": 500,
+        "tunnel_keys": SECRETS,
+        "tunnel_key": 1,
+    },
+    "tls_tunnel": {
+        "encryption": "tls_tunnel",
+        "previous_encryption": "none",
+        "encrypted_port_offset": 500,
+        "tls_certificates": "brought",
+        "tls_min_version": "1.3",
+    },
 }
 THEIRS = {
     "topology": "managed",
@@ -114,7 +146,7 @@ THEIRS = {
 
 
 def test_every_key_can_be_given() -> None:
-    assert set(OURS) | set(THEIRS) == set(KEYS)
+    assert set(OURS).union(THEIRS, *ENCRYPTED.values()) == set(KEYS)
     for full in (OURS, THEIRS):
         described = describe(full)
         for name in set(full) - {"users", "deployments"}:
@@ -141,11 +173,12 @@ def test_numbers_may_come_as_text() -> None:
 def test_unknown_keys_are_named_with_the_known_ones() -> None:
     assert refusal(user="tyk", replica_per_primary=1) == (
         "tyk_redis has no key 'replica_per_primary', 'user'; the keys are: addresses, admin_password,"
-        " admin_previous_password, admin_username, database, deployments, encryption, least_privilege, maxclients,"
-        " mode,"
-        " password, password_reference, pool_size, previous_password, remove, replicas_per_primary, sections,"
-        " sentinel_master, sentinel_password, shard_count, timeout, tls_ca_file, tls_cert_file, tls_key_file,"
-        " tls_max_version, tls_min_version, tls_skip_verify, topology, username, users."
+        " admin_previous_password, admin_username, database, deployments, encrypted_port_offset, encryption, firewall,"
+        " least_privilege, maxclients, mode, password, password_reference, pool_size, previous_encryption,"
+        " previous_password, remove, replicas_per_primary, sections, sentinel_master, sentinel_password, shard_count,"
+        " timeout, tls_authority, tls_ca_file, tls_cert_file, tls_certificates, tls_client_certificates, tls_key_file,"
+        " tls_max_version, tls_min_version, tls_names, tls_skip_verify, tls_trusted_authorities, topology, tunnel_key,"
+        " tunnel_keys, username, users."
     )
     with pytest.raises(DescriptionError, match="has no key '1', 'None';"):
         describe({**LEAST, 1: 1, None: 1})
@@ -195,18 +228,18 @@ def test_passwords_have_no_default(given: dict[str, t.Any], names: str) -> None:
         ),
         pytest.param(
             "encryption",
-            "tls",
-            "tyk_redis.encryption is 'tls', which goes only with topology managed: the roles of this version make"
-            " clusters"
-            " without encryption.",
-            id="encryption of what the roles make",
-        ),
-        pytest.param(
-            "encryption",
-            "spiped",
-            "tyk_redis.encryption is 'spiped'; this version of the collection knows: none, tls.",
+            "ssl",
+            "tyk_redis.encryption is 'ssl'; this version of the collection knows: none, tls, spiped, tls_tunnel.",
             id="encryption",
         ),
+        pytest.param(
+            "previous_encryption",
+            "stunnel",
+            "tyk_redis.previous_encryption is 'stunnel'; this version of the collection knows: none, tls, spiped,"
+            " tls_tunnel.",
+            id="previous encryption",
+        ),
+        pytest.param("firewall", "maybe", "tyk_redis.firewall must be true or false, not 'maybe'.", id="firewall"),
         pytest.param(
             "least_privilege",
             "no",
@@ -338,6 +371,384 @@ def test_an_address_to_remove_that_no_member_has_is_refused(item: t.Any) -> None
     )
 
 
+# --- encryption of what the roles make --------------------------------------------------------------------------------
+
+
+def encryption_refusal(mode: str, **changed: t.Any) -> str:
+    least = {"spiped": {"tunnel_keys": {1: SECRETS[1]}}}.get(mode, {})
+    return refusal(**{"encryption": mode, **least, **changed})
+
+
+@pytest.mark.parametrize("mode", sorted(ENCRYPTED))
+def test_every_key_of_each_encryption_can_be_given(mode: str) -> None:
+    described = describe({**LEAST, **ENCRYPTED[mode]})
+    assert {name: described[name] for name in ENCRYPTED[mode]} == ENCRYPTED[mode]
+    assert describe(described) == described
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        pytest.param({"encryption": "none"}, {}, id="none"),
+        pytest.param(
+            {"encryption": "tls"},
+            {
+                "encrypted_port_offset": 1000,
+                "tls_certificates": "own",
+                "tls_authority": 1,
+                "tls_trusted_authorities": [1],
+                "tls_names": [],
+                "tls_client_certificates": "required",
+            },
+            id="tls",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_certificates": "brought"},
+            {"encrypted_port_offset": 1000, "tls_client_certificates": "required"},
+            id="tls with certificates of others",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_authority": "3", "tls_trusted_authorities": (4, "3", 3)},
+            {
+                "encrypted_port_offset": 1000,
+                "tls_certificates": "own",
+                "tls_authority": 3,
+                "tls_trusted_authorities": [3, 4],
+                "tls_names": [],
+                "tls_client_certificates": "required",
+            },
+            id="two authorities",
+        ),
+        pytest.param(
+            {"encryption": "tls", "tls_trusted_authorities": 1, "tls_names": ["b", "a.example", "b"]},
+            {
+                "encrypted_port_offset": 1000,
+                "tls_certificates": "own",
+                "tls_authority": 1,
+                "tls_trusted_authorities": [1],
+                "tls_names": ["b", "a.example"],
+                "tls_client_certificates": "required",
+            },
+            id="names",
+        ),
+        pytest.param(
+            {"encryption": "spiped", "tunnel_keys": {"2": SECRETS[2], 1: SECRETS[1]}},
+            {"encrypted_port_offset": 1000, "tunnel_keys": SECRETS, "tunnel_key": 2},
+            id="spiped speaks the newest key",
+        ),
+        pytest.param(
+            {"encryption": "tls_tunnel"},
+            {
+                "encrypted_port_offset": 1000,
+                "tls_certificates": "own",
+                "tls_authority": 1,
+                "tls_trusted_authorities": [1],
+                "tls_names": [],
+            },
+            id="tls_tunnel",
+        ),
+        pytest.param(
+            {"encryption": "none", "previous_encryption": "spiped", "tunnel_keys": {1: SECRETS[1]}},
+            {"encrypted_port_offset": 1000, "tunnel_key": 1},
+            id="away from spiped",
+        ),
+        pytest.param(
+            {"encryption": "none", "previous_encryption": "tls"},
+            {
+                "encrypted_port_offset": 1000,
+                "tls_certificates": "own",
+                "tls_authority": 1,
+                "tls_trusted_authorities": [1],
+                "tls_names": [],
+                "tls_client_certificates": "required",
+            },
+            id="away from tls",
+        ),
+    ],
+)
+def test_what_is_filled_in_for_each_encryption(given: dict[str, t.Any], added: dict[str, t.Any]) -> None:
+    described = describe({**LEAST, **given})
+    plain = describe(LEAST)
+    differing = {name: value for name, value in described.items() if value != plain[name]}
+    said = {name: described[name] for name in given if described[name] != plain[name]}
+    assert differing == {**said, **added}
+    assert describe(described) == described
+
+
+@pytest.mark.parametrize("mode", ["tls", "spiped", "tls_tunnel"])
+def test_with_none_the_keys_of_another_encryption_may_stay(mode: str) -> None:
+    kept = {**ENCRYPTED[mode], "encryption": "none", "previous_encryption": None}
+    described = describe({**LEAST, **kept})
+    assert {name: described[name] for name in kept} == kept
+    assert describe(described) == described
+
+
+@pytest.mark.parametrize("mode", ["tls", "spiped", "tls_tunnel"])
+@pytest.mark.parametrize(
+    ("key", "value", "used"),
+    [
+        ("tls_certificates", "own", ("tls", "tls_tunnel")),
+        ("tls_authority", 1, ("tls", "tls_tunnel")),
+        ("tls_trusted_authorities", [1], ("tls", "tls_tunnel")),
+        ("tls_names", [], ("tls", "tls_tunnel")),
+        ("tls_min_version", "1.2", ("tls", "tls_tunnel")),
+        ("tls_max_version", "1.3", ("tls",)),
+        ("tls_client_certificates", "required", ("tls",)),
+        ("tunnel_keys", {1: SECRETS[1]}, ("spiped",)),
+        ("tunnel_key", 1, ("spiped",)),
+        ("encrypted_port_offset", 500, ("tls", "spiped", "tls_tunnel")),
+    ],
+)
+def test_a_key_of_another_encryption_is_refused(mode: str, key: str, value: t.Any, used: tuple[str, ...]) -> None:
+    if mode not in used:
+        assert encryption_refusal(mode, **{key: value}) == (
+            f"tyk_redis.{key} has no effect without tyk_redis.encryption: {' or '.join(used)}."
+        )
+        # While it is on its way out, or on its way in, it is needed.
+        return
+    keys = {"tunnel_keys": {1: SECRETS[1]}} if mode == "spiped" else {}
+    for change in (
+        {"encryption": mode},
+        {"encryption": mode, "previous_encryption": "none"},
+        {"encryption": "none", "previous_encryption": mode},
+    ):
+        assert describe({**LEAST, **change, **keys, key: value})[key] == value
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "sentence"),
+    [
+        pytest.param(
+            "tls",
+            {"previous_encryption": "tls"},
+            "tyk_redis.previous_encryption is 'tls' as well as tyk_redis.encryption: name the one that it replaces, or"
+            " remove it.",
+            id="no change",
+        ),
+        pytest.param(
+            "spiped",
+            {"previous_encryption": "tls_tunnel"},
+            "tyk_redis.encryption cannot change from 'tls_tunnel' to 'spiped' at once: change it to none first, in a"
+            " network that you trust meanwhile, or build a new cluster.",
+            id="from one encryption to another",
+        ),
+        pytest.param(
+            "tls",
+            {"previous_encryption": "none", "remove": ["192.0.2.1:6379"]},
+            "tyk_redis.remove names instances by addresses and ports that change with tyk_redis.encryption: remove them"
+            " before the change or after it.",
+            id="removal meanwhile",
+        ),
+        pytest.param(
+            "tls",
+            {"encrypted_port_offset": 10000},
+            "tyk_redis.encrypted_port_offset is 10000, which is where the cluster bus listens; give another one.",
+            id="the bus",
+        ),
+        pytest.param(
+            "spiped",
+            {"encrypted_port_offset": 9000},
+            "tyk_redis.encrypted_port_offset is 9000, and every second key is spoken 1000 ports higher, where the"
+            " cluster bus listens; give another one.",
+            id="the bus, with the second key",
+        ),
+        pytest.param(
+            "tls_tunnel",
+            {"encrypted_port_offset": 0},
+            "tyk_redis.encrypted_port_offset is 0, which leaves no port beside the one without encryption: it goes only"
+            " with encryption tls that is not changed.",
+            id="no port for the tunnel",
+        ),
+        pytest.param(
+            "tls",
+            {"encrypted_port_offset": 0, "previous_encryption": "none"},
+            "tyk_redis.encrypted_port_offset is 0, which leaves no port beside the one without encryption: it goes only"
+            " with encryption tls that is not changed.",
+            id="no port while it changes",
+        ),
+        pytest.param(
+            "tls",
+            {"encrypted_port_offset": -1},
+            "tyk_redis.encrypted_port_offset is -1; it must be at least 0.",
+            id="negative offset",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_certificates": "bought"},
+            "tyk_redis.tls_certificates is 'bought'; this version of the collection knows: own, brought.",
+            id="certificates",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_client_certificates": "yes"},
+            "tyk_redis.tls_client_certificates is 'yes'; this version of the collection knows: required, optional, no.",
+            id="client certificates",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_authority": 0},
+            "tyk_redis.tls_authority is 0; it must be at least 1.",
+            id="authority without a number",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_authority": 2, "tls_trusted_authorities": [3, 1]},
+            "tyk_redis.tls_authority is 2, which is none of tyk_redis.tls_trusted_authorities (1, 3): nobody would"
+            " trust the certificates that it issues.",
+            id="authority that nobody trusts",
+        ),
+        pytest.param(
+            "tls_tunnel",
+            {"tls_trusted_authorities": 2},
+            "tyk_redis.tls_authority is 1, which is none of tyk_redis.tls_trusted_authorities (2): nobody would trust"
+            " the certificates that it issues.",
+            id="default authority that nobody trusts",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_trusted_authorities": []},
+            "tyk_redis.tls_trusted_authorities is empty; name at least the authority in tyk_redis.tls_authority.",
+            id="no authorities",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_trusted_authorities": [1, "two"]},
+            "tyk_redis.tls_trusted_authorities must be a whole number, not 'two'.",
+            id="authority by name",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_names": "redis.example.com"},
+            "tyk_redis.tls_names must be a list of names such as ['redis.example.com'], not 'redis.example.com'.",
+            id="one name",
+        ),
+        pytest.param(
+            "tls", {"tls_names": ["a b"]}, "tyk_redis.tls_names contains 'a b', which is no host name.", id="blank"
+        ),
+        pytest.param(
+            "tls",
+            {"tls_names": ["192.0.2.1"]},
+            "tyk_redis.tls_names contains '192.0.2.1', which is no host name.",
+            id="address as name",
+        ),
+        pytest.param("tls", {"tls_names": [1]}, "tyk_redis.tls_names contains 1, which is no host name.", id="number"),
+        pytest.param(
+            "tls",
+            {"tls_min_version": 1.0},
+            "tyk_redis.tls_min_version is '1.0', which goes only with topology managed: what the roles make speaks 1.2"
+            " and 1.3.",
+            id="old minimum",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_max_version": "1.1"},
+            "tyk_redis.tls_max_version is '1.1', which goes only with topology managed: what the roles make speaks 1.2"
+            " and 1.3.",
+            id="old maximum",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_min_version": 1.3, "tls_max_version": 1.2},
+            "tyk_redis.tls_min_version 1.3 is above tyk_redis.tls_max_version 1.2.",
+            id="versions crossed",
+        ),
+        pytest.param(
+            "tls",
+            {"tls_ca_file": "/etc/ca.pem"},
+            "tyk_redis.tls_ca_file goes only with topology managed; about a cluster that the roles make, the inventory"
+            " and the roles' options say it.",
+            id="file of a managed Redis",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": None},
+            "tyk_redis.tunnel_keys must be given with encryption spiped, for example {1: SECRET} with a secret from a"
+            " vault (openssl rand -base64 48); there is no default key.",
+            id="no key",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": {}},
+            "tyk_redis.tunnel_keys must be given with encryption spiped, for example {1: SECRET} with a secret from a"
+            " vault (openssl rand -base64 48); there is no default key.",
+            id="empty keys",
+        ),
+        pytest.param(
+            "none",
+            {"previous_encryption": "spiped"},
+            "tyk_redis.tunnel_keys must be given with encryption spiped, for example {1: SECRET} with a secret from a"
+            " vault (openssl rand -base64 48); there is no default key.",
+            id="no key for the previous encryption",
+        ),
+        pytest.param(
+            "spiped", {"tunnel_keys": [SECRETS[1]]}, "tyk_redis.tunnel_keys must be a dictionary.", id="keys as a list"
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": {"one": SECRETS[1]}},
+            "tyk_redis.tunnel_keys has a number that must be a whole number, not 'one'.",
+            id="key by name",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": {0: SECRETS[1]}},
+            "tyk_redis.tunnel_keys has a number that is 0; it must be at least 1.",
+            id="key zero",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": {1: SECRETS[1], 2: SECRETS[2], 3: SECRETS[1]}},
+            "tyk_redis.tunnel_keys has the numbers 1, 2, 3; at most two keys may be valid side by side, one with an odd"
+            " and one with an even number, since each of these has ports of its own. Count on by one for a new key, and"
+            " take the old one away before the next.",
+            id="three keys",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_keys": {4: SECRETS[1], 2: SECRETS[2]}},
+            "tyk_redis.tunnel_keys has the numbers 2, 4; at most two keys may be valid side by side, one with an odd"
+            " and one with an even number, since each of these has ports of its own. Count on by one for a new key, and"
+            " take the old one away before the next.",
+            id="two even keys",
+        ),
+        pytest.param(
+            "spiped",
+            {"tunnel_key": 3},
+            "tyk_redis.tunnel_key is 3, which is none of tyk_redis.tunnel_keys (1).",
+            id="key that is not there",
+        ),
+    ],
+)
+def test_an_encryption_that_cannot_be_made_is_refused(mode: str, changed: dict[str, t.Any], sentence: str) -> None:
+    assert encryption_refusal(mode, **changed) == sentence
+
+
+@pytest.mark.parametrize(("key", "value"), [("tls_authority", 1), ("tls_trusted_authorities", [1]), ("tls_names", [])])
+def test_of_certificates_that_others_issue_nothing_is_said(key: str, value: t.Any) -> None:
+    assert encryption_refusal("tls", **{"tls_certificates": "brought", key: value}) == (
+        f"tyk_redis.{key} has no effect with tls_certificates: brought, where others issue them: remove it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("secret", "complaint"),
+    [
+        (
+            "a" * 31,
+            "must have at least 32 characters, for example from a vault: openssl rand -base64 48.",
+        ),
+        ("ß" * 31, "must have at least 32 characters, for example from a vault: openssl rand -base64 48."),
+        ("", "must have at least 32 characters, for example from a vault: openssl rand -base64 48."),
+        (None, "must be a text."),
+        (10**40, "must be a text."),
+        ("sesame" * 8 + "\n", "contains a line break or a NUL character, which cannot be typed."),
+    ],
+)
+def test_a_key_of_tunnels_is_refused_without_being_shown(secret: t.Any, complaint: str) -> None:
+    keys = {1: SECRETS[1], 2: secret}
+    assert encryption_refusal("spiped", tunnel_keys=keys) == f"tyk_redis.tunnel_keys[2] {complaint}"
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -395,13 +806,71 @@ LIKELY = st.fixed_dictionaries(
         "remove": st.lists(st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(0, 70000)), max_size=2),
     },
 )
+TUNNEL_KEYS = st.dictionaries(st.integers(0, 5) | st.sampled_from(["1", "2"]), st.text(min_size=30, max_size=40))
+ENCRYPTION = st.fixed_dictionaries(
+    {"encryption": st.sampled_from(sorted(ENCRYPTED))},
+    optional={
+        "previous_encryption": st.sampled_from(["none", "none", *sorted(ENCRYPTED)]),
+        "encrypted_port_offset": st.sampled_from([0, "500", 1000, 9000, 10000]),
+        "tls_certificates": st.sampled_from(["own", "brought"]),
+        "tls_client_certificates": st.sampled_from(["required", "optional", "no"]),
+        "tls_authority": st.integers(1, 2),
+        "tls_trusted_authorities": st.integers(1, 2) | st.lists(st.integers(1, 3), max_size=3),
+        "tls_names": st.lists(NAMES, max_size=2),
+        "tls_min_version": st.sampled_from(["1.1", "1.2", 1.3]),
+        "tls_max_version": st.sampled_from(["1.1", 1.2, "1.3"]),
+        "tunnel_keys": TUNNEL_KEYS,
+        "tunnel_key": st.integers(1, 3),
+        "firewall": st.booleans() | st.sampled_from(["yes", "no"]),
+    },
+)
+
+
+def mixed(*parts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {name: value for part in parts for name, value in part.items()}
+
+
+@given(
+    st.sampled_from(sorted(ENCRYPTED)),
+    st.booleans(),
+    st.fixed_dictionaries({}, optional={"firewall": st.booleans(), "encrypted_port_offset": st.integers(1, 3000)}),
+    ENCRYPTION,
+    st.sets(st.sampled_from(sorted(mixed(*ENCRYPTED.values())))),
+)
+def test_each_encryption_describes_itself(
+    mode: str, changes: bool, common: dict[str, t.Any], drawn: dict[str, t.Any], kept: set[str]
+) -> None:
+    # What is drawn of the keys that go with the mode, so that much of it is accepted.
+    fitting = {name: value for name, value in drawn.items() if name in kept and name in ENCRYPTED[mode]}
+    keys = {"tunnel_keys": {1: SECRETS[1]}} if mode == "spiped" else {}
+    other = {"encryption": mode, "previous_encryption": "none" if changes and mode != "none" else None}
+    given = mixed(LEAST, keys, fitting, common if mode != "none" else {}, other)
+    try:
+        described = describe(given)
+    except DescriptionError as exc:
+        assert str(exc).endswith(".")
+        return
+    assert describe(described) == described
+    assert described["encryption"] == mode
+    if mode != "none":
+        assert described["encrypted_port_offset"] is not None
+
+
 UNLIKELY = st.dictionaries(st.sampled_from(sorted(KEYS)) | st.text(max_size=5), ANYTHING, max_size=9)
 
 
 MANAGED = st.builds(lambda store: {"topology": "managed", **store}, ELSEWHERE)
 
 
-@given(LIKELY | MANAGED | UNLIKELY | st.builds(lambda likely, odd: {**likely, **odd}, LIKELY, UNLIKELY) | ANYTHING)
+@given(
+    LIKELY
+    | MANAGED
+    | UNLIKELY
+    | st.builds(mixed, LIKELY, ENCRYPTION)
+    | st.builds(mixed, LIKELY, UNLIKELY)
+    | st.builds(mixed, MANAGED, ENCRYPTION)
+    | ANYTHING
+)
 def test_what_is_described_describes_itself(given: t.Any) -> None:
     try:
         described = describe(given)
@@ -445,7 +914,8 @@ def test_a_managed_redis_needs_no_administrator() -> None:
     assert described["username"] == "" and described["least_privilege"] is False
     for name in ("admin_username", "admin_password", "replicas_per_primary", "database"):
         assert described[name] is None
-    assert described["remove"] == []
+    assert described["remove"] == [] and described["firewall"] is False
+    assert describe({**ELASTICACHE, "firewall": "no"}) == described
     assert describe({**ELASTICACHE, "mode": "standalone"})["database"] == 0
 
 
@@ -549,6 +1019,23 @@ def test_a_managed_redis_needs_no_administrator() -> None:
             id="URL with a password",
         ),
         pytest.param(
+            {"firewall": True},
+            "tyk_redis.firewall is true, which has no effect with topology managed, where others make the Redis: remove"
+            " it.",
+            id="firewall",
+        ),
+        pytest.param(
+            {"encryption": "spiped"},
+            "tyk_redis.encryption is 'spiped', which needs the roles at both ends: of a Redis that others make it may"
+            " be none or tls.",
+            id="tunnel to others",
+        ),
+        pytest.param(
+            {"encryption": "ssl"},
+            "tyk_redis.encryption is 'ssl'; this version of the collection knows: none, tls, spiped, tls_tunnel.",
+            id="unknown encryption",
+        ),
+        pytest.param(
             {"addresses": "redis.example:6379"},
             "tyk_redis.addresses must be a list of addresses and ports such as ['192.0.2.14:6379'], not"
             " 'redis.example:6379'.",
@@ -576,6 +1063,15 @@ def test_an_address_that_no_client_could_dial_is_refused(item: str) -> None:
         ("admin_previous_password", "neither-is-this-one"),
         ("replicas_per_primary", 0),
         ("remove", ["192.0.2.1:6379"]),
+        ("previous_encryption", "none"),
+        ("encrypted_port_offset", 0),
+        ("tls_certificates", "own"),
+        ("tls_client_certificates", "no"),
+        ("tls_authority", 1),
+        ("tls_trusted_authorities", [1]),
+        ("tls_names", ["a.example"]),
+        ("tunnel_keys", {}),
+        ("tunnel_key", 1),
     ],
 )
 def test_what_only_the_roles_would_read_is_refused_where_others_make_the_redis(key: str, value: t.Any) -> None:
@@ -694,6 +1190,11 @@ def test_an_old_password_alone_is_refused() -> None:
             "tyk_redis.deployments.cache.users.pump has no effect, because pump does not use this Redis: remove it.",
         ),
         (
+            {"deployments": {"cache": {**CACHE, "encryption": "tls_tunnel"}}, "sections": {"cache_storage": "cache"}},
+            "tyk_redis.deployments.cache.encryption is 'tls_tunnel', which needs the roles at both ends: of a Redis"
+            " that others make it may be none or tls.",
+        ),
+        (
             {"deployments": {"cache": "sesame-open-up"}, "sections": {"cache_storage": "cache"}},
             "tyk_redis.deployments.cache must be a dictionary.",
         ),
@@ -796,11 +1297,20 @@ def test_instances_come_in_the_order_of_the_inventory() -> None:
         "other": host("not asked for"),
     }
     members = staying(hostvars, ["b", "a", "c"])
+    others = {"port": 6379, "bus_port": 16379, "zone": "", "weight": 1}
     assert members == [
-        {"name": "b:6380", "address": "192.0.2.2", "port": 6380, "host": "b", "zone": "east", "weight": 1},
-        {"name": "b:6379", "address": "192.0.2.2", "port": 6379, "host": "b", "zone": "east", "weight": 1},
-        {"name": "a:6379", "address": "192.0.2.1", "port": 6379, "host": "a", "zone": "", "weight": 3},
-        {"name": "c:6379", "address": "2001:db8::3", "port": 6379, "host": "c", "zone": "0", "weight": 1},
+        {
+            **others,
+            "name": "b:6380",
+            "address": "192.0.2.2",
+            "port": 6380,
+            "bus_port": 16380,
+            "host": "b",
+            "zone": "east",
+        },
+        {**others, "name": "b:6379", "address": "192.0.2.2", "host": "b", "zone": "east"},
+        {**others, "name": "a:6379", "address": "192.0.2.1", "host": "a", "weight": 3},
+        {**others, "name": "c:6379", "address": "2001:db8::3", "host": "c", "zone": "0"},
     ]
     assert endpoints_of(members) == ["192.0.2.2:6380", "192.0.2.2:6379", "192.0.2.1:6379", "[2001:db8::3]:6379"]
     assert staying(hostvars, []) == endpoints_of([]) == []
@@ -846,6 +1356,12 @@ def test_two_hosts_do_not_claim_one_address_however_it_is_written() -> None:
     )
     hostvars["redis2"]["redis_ports"] = [6380]
     assert len(staying(hostvars, ["redis1", "redis2"])) == 2
+    hostvars["redis2"]["redis_ports"] = [16379]
+    with pytest.raises(DescriptionError) as caught:
+        staying(hostvars, ["redis1", "redis2"])
+    assert str(caught.value) == (
+        "redis2 and redis1 both claim [2001:db8::1]:16379; give each host its own redis_address."
+    )
 
 
 @pytest.mark.parametrize("weight", [0, -1, "0", 1.5, "heavy", True, None, [2]])
@@ -874,8 +1390,8 @@ def test_a_host_can_leave_with_all_its_instances(leaving: t.Any) -> None:
 
 def test_an_instance_can_leave_alone_and_an_address_that_no_host_has_is_no_instance() -> None:
     hostvars = {"redis1": host("2001:db8::1", redis_ports=[6379, 6380]), "redis2": host("192.0.2.2")}
-    remove = describe({**LEAST, "remove": ["[2001:0db8::1]:6380", "192.0.2.2:6380", "192.0.2.3:6379"]})["remove"]
-    remaining, going = instances_of(hostvars, ["redis1", "redis2"], remove)
+    described = describe({**LEAST, "remove": ["[2001:0db8::1]:6380", "192.0.2.2:6380", "192.0.2.3:6379"]})
+    remaining, going = instances_of(hostvars, ["redis1", "redis2"], described)
     assert endpoints_of(remaining) == ["[2001:db8::1]:6379", "192.0.2.2:6379"]
     assert endpoints_of(going) == ["[2001:db8::1]:6380"]
 
@@ -898,6 +1414,7 @@ def test_whether_a_host_leaves_is_never_guessed(leaving: t.Any) -> None:
         ("redis_port", "redis_ports"),
         ("redis_adress", "redis_address"),
         ("redis_zones", "redis_zone"),
+        ("redis_loopbak", "redis_loopback"),
         ("redis_cluster_move_stal", "redis_cluster_move_stall"),
         ("redis_cluster_alow_dataloss", "redis_cluster_allow_data_loss"),
     ],
@@ -915,7 +1432,8 @@ def test_a_variable_that_is_like_none_of_ours_is_named_when_it_has_our_prefix() 
         " redis_cluster_assume_fresh, redis_cluster_enabled, redis_cluster_move_load, redis_cluster_move_method,"
         " redis_cluster_move_stall, redis_cluster_node_timeout, redis_cluster_nodes, redis_cluster_password,"
         " redis_cluster_progress_file, redis_cluster_rebalance_threshold, redis_cluster_remove,"
-        " redis_cluster_replicas_per_primary, redis_cluster_timeout, redis_cluster_username."
+        " redis_cluster_replicas_per_primary, redis_cluster_timeout, redis_cluster_tls, redis_cluster_tls_ca_file,"
+        " redis_cluster_tls_cert_file, redis_cluster_tls_key_file, redis_cluster_username."
     )
 
 
@@ -927,6 +1445,7 @@ HOSTS = st.fixed_dictionaries(
         "redis_ports": st.lists(st.integers(-1, 70000) | st.text("0123456789²", max_size=5), max_size=3) | ANYTHING,
         "redis_zone": ANYTHING,
         "redis_leaving": st.booleans() | ANYTHING,
+        "redis_loopback": st.ip_addresses(v=4, network="127.64.0.0/16").map(str) | ADDRESSES,
         "redis_weight": st.integers(1, 9) | ANYTHING,
         "ansible_host": ADDRESSES,
         "ansible_facts": st.fixed_dictionaries(
@@ -936,10 +1455,10 @@ HOSTS = st.fixed_dictionaries(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), HOSTS))
-def test_no_inventory_whatever_breaks_it(hostvars: dict[str, dict[str, t.Any]]) -> None:
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), HOSTS), st.sampled_from(sorted(ENCRYPTED)))
+def test_no_inventory_whatever_breaks_it(hostvars: dict[str, dict[str, t.Any]], mode: str) -> None:
     try:
-        remaining, going = instances_of(hostvars, hostvars)
+        remaining, going = instances_of(hostvars, hostvars, describe({**LEAST, **ENCRYPTED[mode]}))
     except DescriptionError as exc:
         assert str(exc).endswith(".")
         return

@@ -123,6 +123,46 @@ def test_everything_about_tls_is_said_so_that_nothing_old_is_left() -> None:
     assert {name: value for name, value in given.items() if name.startswith("tls_")} == full
 
 
+@pytest.mark.parametrize("certificates", ["own", "brought"])
+@pytest.mark.parametrize("clients", ["required", "optional", "no"])
+def test_certificates_of_a_cluster_that_the_roles_make_are_where_the_roles_bring_them(
+    certificates: str, clients: str
+) -> None:
+    tls = {"encryption": "tls", "tls_certificates": certificates, "tls_client_certificates": clients}
+    shown = clients != "no"
+    files = {
+        "tls_ca_file": "/etc/tyk-redis-tls/tyk/ca.crt",
+        "tls_cert_file": "/etc/tyk-redis-tls/tyk/host.crt" if shown else "",
+        "tls_key_file": "/etc/tyk-redis-tls/tyk/host.key" if shown else "",
+    }
+    for component in COMPONENTS:
+        found = stores(component, **tls)
+        assert found["main"] == {**MAIN, "tls": True, "tls_skip_verify": False, **files}
+        assert found["expect_nodes"] == MEMBERS
+    versions = {"tls_min_version": "1.2", "tls_max_version": "1.3"}
+    main = stores("gateway", **tls, **versions)["main"]
+    assert {name: main[name] for name in versions} == versions
+
+
+def test_while_the_encryption_changes_tyk_uses_the_new_one() -> None:
+    assert stores("gateway", encryption="tls", previous_encryption="none")["main"]["tls"] is True
+    assert stores("gateway", encryption="none", previous_encryption="tls")["main"] == MAIN
+
+
+@pytest.mark.parametrize("change", [{}, {"previous_encryption": "none"}])
+@pytest.mark.parametrize("mode", ["spiped", "tls_tunnel"])
+def test_through_a_tunnel_tyk_speaks_without_encryption(mode: str, change: dict[str, str]) -> None:
+    keys = {"tunnel_keys": {1: "only-for-these-tests-and-long-enough"}} if mode == "spiped" else {}
+    assert stores("gateway", encryption=mode, **keys, **change)["main"] == MAIN
+
+
+def test_another_deployment_has_its_own_files_beside_a_cluster_that_the_roles_make() -> None:
+    deployments = {"cache": {**CACHE, "encryption": "tls", "tls_ca_file": "/ca"}}
+    found = stores("gateway", encryption="tls", deployments=deployments, sections={"cache_storage": "cache"})
+    assert found["main"]["tls_ca_file"] == "/etc/tyk-redis-tls/tyk/ca.crt"
+    assert (found["cache_storage"]["tls_ca_file"], found["cache_storage"]["tls_cert_file"]) == ("/ca", "")
+
+
 def test_a_managed_redis_is_used_as_it_is_described() -> None:
     managed = {
         "topology": "managed",

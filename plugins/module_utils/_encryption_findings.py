@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The apiops.tyk_redis contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""What verify says about encryption and firewall, out of what the hosts have found. No I/O happens here."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _certificates, _tunnel_faults
+
+IN_THE_CLEAR = (
+    "encryption is none: passwords and data cross the network in the clear, between Tyk and Redis and between the Redis"
+    " hosts. The playbook change_encryption.yml changes that while everything runs."
+)
+NO_OUTSIDER = (
+    "No host is in the group tyk_redis_outsider, so that it is not proved that the firewall keeps others away from Redis. Put"
+    " a host there that has no business with Redis."
+)
+
+
+def findings(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Sequence[str],
+    outsiders: t.Sequence[str],
+    described: t.Mapping[str, t.Any],
+) -> dict[str, list[str]]:
+    """Problems and remarks.
+
+    Args:
+        hostvars: the variables of all hosts, with what verify.yml has registered.
+        hosts: the Redis and Tyk hosts that were asked. Of one that could not be reached nothing is said here.
+        outsiders: the hosts from which Redis must not be reached.
+        described: the description.
+    """
+    tunnels, certificates = [], []
+    for host in hosts:
+        known = hostvars[host]
+        found = known.get("tyk_redis_tunnels") or {}
+        if "ends" in found:
+            tunnels.append({"host": host, **found})
+        results = (known.get("tyk_redis_certificates") or {}).get("results") or []
+        certificates += [{"host": host, **result} for result in results if "certificates" in result]
+    validity = _certificates.sentences(certificates)
+    problems = [*_tunnel_faults.faults(tunnels), *validity["problems"]]
+    remarks = list(validity["remarks"])
+    if described["topology"] == "cluster" and described["encryption"] == "none":
+        remarks.insert(0, IN_THE_CLEAR)
+    if described["firewall"]:
+        for host in outsiders:
+            outside = (hostvars[host].get("tyk_redis_outside") or {}).get("problems")
+            if outside is None:
+                problems.append(f"{host}: nothing was proved about the firewall from this host: it could not be reached.")
+            else:
+                problems += [f"{host}: {sentence}" for sentence in outside]
+        if not outsiders:
+            remarks.append(NO_OUTSIDER)
+    return {"problems": problems, "remarks": remarks}
