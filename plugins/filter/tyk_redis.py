@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import are_listed, sha256
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._acl_rules import described as acl_users
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._certificates import unready
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import (
     COMPONENTS,
     MAIN,
@@ -20,9 +21,11 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     admitted,
     announced,
     config_text,
+    controls,
     describe,
     dropped,
     endpoints_of,
+    former_is_off,
     instances_of,
     misspelt,
     redis_options,
@@ -116,6 +119,34 @@ def _admitted(
         raise AnsibleFilterError(str(exc)) from exc
 
 
+def _announced(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Sequence[str],
+    description: t.Mapping[str, t.Any],
+    keep_bus: bool = False,
+) -> list[dict[str, t.Any]]:
+    try:
+        return announced(hostvars, hosts, description, keep_bus)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def _former_is_off(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
+) -> bool:
+    try:
+        return former_is_off(hostvars, redis_hosts, description)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+def _controls(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str]) -> list[str]:
+    try:
+        return controls(hostvars, redis_hosts)
+    except DescriptionError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
 def _dropped(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
 ) -> list[str]:
@@ -189,12 +220,15 @@ class FilterModule:
             "members": _members,
             "leaving": _leaving,
             "redis_options": _redis_options,
-            "announced": announced,
+            "announced": _announced,
             "clients_first": clients_first,
             "tunnels": _tunnels,
             "admitted": _admitted,
+            "controls": _controls,
             "dropped": _dropped,
+            "former_is_off": _former_is_off,
             "encryption_findings": findings,
+            "unready_for_authority": unready,
             "misspelt": misspelt,
             "endpoints": endpoints_of,
             "tyk_stores": _tyk_stores,

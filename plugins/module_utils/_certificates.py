@@ -42,7 +42,8 @@ def sentences(seen: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
     """What is wrong and what soon will be.
 
     Args:
-        seen: for each host its name as ``host``, and as ``certificates`` and ``outdated`` what tls_certificate_info returns.
+        seen: for each host its name as ``host``, and what tls_certificate_info returns as ``certificates`` and
+            ``outdated``.
 
     Returns:
         ``problems``, certificates that are not valid now or that a server shows though the file has a newer one; and
@@ -55,14 +56,44 @@ def sentences(seen: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
             until = time.strftime("%Y-%m-%d", time.gmtime(certificate["not_after"]))
             what = f"{where} ({certificate['subject']})"
             if left <= 0:
-                problems.append(f"{what} is valid no longer than {until}, which is past: run site.yml, which renews it.")
-            elif left < WARN_DAYS * DAY:
-                remarks.append(
-                    f"{what} is valid until {until} only, {left // DAY} days from now: run site.yml, which renews those that"
-                    " it has issued."
+                problems.append(
+                    f"{what} is valid no longer than {until}, which is past: {_remedy(certificate['path'])}"
                 )
+            elif left < WARN_DAYS * DAY:
+                days = f"{left // DAY} day{'' if left // DAY == 1 else 's'}"
+                remarks.append(f"{what} is valid until {until} only, {days} from now: {_remedy(certificate['path'])}")
         problems += [
-            f"{one['host']}: {address} shows another certificate than {one['file']} has: run site.yml, which lets it be read."
+            f"{one['host']}: {address} shows another certificate than {one['file']} has: run site.yml, which lets it be"
+            " read."
             for address in one["outdated"]
         ]
+        problems += [f"{one['host']}: {address} shows no certificate." for address in one["unreachable"]]
     return {"problems": problems, "remarks": remarks}
+
+
+def _remedy(path: str) -> str:
+    if path.endswith("/ca.crt"):
+        return "rotate the authority, as docs/encryption.md describes."
+    return "run site.yml, which renews those that its own authority has issued; others you have to bring."
+
+
+_MARK = re.compile(r"# apiops\.tyk_redis authority ([0-9]+)")
+
+
+def unready(hosts: t.Iterable[t.Mapping[str, t.Any]], authority: int, trusted: t.Collection[int]) -> list[str]:
+    """The hosts that a step of a rotation would cut off.
+
+    Args:
+        hosts: the variables of each, with ``inventory_hostname`` and ``__pki_there``, whose ``stdout`` is what the host
+            shows, a line of ``=====``, and what it trusts.
+        authority: the number of the one that shall issue.
+        trusted: the numbers of those that shall be trusted.
+    """
+    found = []
+    for host in hosts:
+        shown, _line, trusts = host["__pki_there"].get("stdout", "").partition("=====")
+        shows = [int(number) for number in _MARK.findall(shown)][:1]
+        known = {int(number) for number in _MARK.findall(trusts)}
+        if shows and ((authority not in known and shows != [authority]) or shows[0] not in trusted):
+            found.append(str(host["inventory_hostname"]))
+    return found

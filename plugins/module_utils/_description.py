@@ -38,6 +38,7 @@ SERVER_TLS_VERSIONS = TLS_VERSIONS[2:]
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # Numbers and dots that are no IPv4 address are a slip, not a name.
 _NUMERIC = re.compile(r"[0-9.]+")
+SSH_PORT = 22
 # Encrypted connections come in at the instance's port plus this much.
 DEFAULT_PORT_OFFSET = 1000
 # Short passwords are found by guessing: Redis answers tens of thousands of AUTH commands a second.
@@ -1043,6 +1044,40 @@ def admitted(
     }
 
 
+def former_is_off(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+) -> bool:
+    """Whether one of the instances listens only in the new way already, so that the former one is being switched off.
+
+    Args:
+        hostvars: the variables of all hosts, with ``tyk_redis_listens``, the result of a grep -H in their redis.conf.
+        redis_hosts: the hosts whose instances are asked about.
+        described: the description with its ``previous_encryption``.
+    """
+    former, new = described["previous_encryption"], described["encryption"]
+    for host in redis_hosts:
+        address = address_of(host, hostvars[host])
+        tunnel = any(map(_encryption.is_tunnel, (former, new)))
+        loopback = loopback_address_of(host, hostvars[host]) if tunnel else None
+        files: dict[str, list[str]] = {}
+        for line in (hostvars[host].get("tyk_redis_listens") or {}).get("stdout_lines") or []:
+            path, _colon, text = line.partition(":")
+            files.setdefault(path, []).append(text)
+        for lines in files.values():
+            ways = _encryption.listens_in("\n".join(lines), address, loopback)
+            if _encryption.way_of(new) in ways and _encryption.way_of(former) not in ways:
+                return True
+    return False
+
+
+def controls(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str]) -> list[str]:
+    """Where each Redis host takes SSH, which has to be reached where the ports of Redis must not be."""
+    return [
+        _endpoint(address_of(host, hostvars[host]), _whole_number(hostvars[host].get("ansible_port")) or SSH_PORT)
+        for host in redis_hosts
+    ]
+
+
 def dropped(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
 ) -> list[str]:
@@ -1056,9 +1091,19 @@ def dropped(
 
 
 def announced(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Sequence[str],
+    described: t.Mapping[str, t.Any],
+    keep_bus: bool = False,
 ) -> list[dict[str, t.Any]]:
     """What every instance has to announce once the cluster has changed to the description's encryption.
+
+    Args:
+        hostvars: the variables of all hosts. Instances that have left, as the role redis has found, are passed over.
+        hosts: the hosts whose instances are asked about.
+        described: the description with its ``previous_encryption``.
+        keep_bus: whether the bus keeps its TLS for now. A server of 7.0 that stops it at once tells its ports for TLS to
+            clients without TLS for some seconds.
 
     Returns:
         One dictionary for each instance: ``address`` and ``port`` at which it is reached in the previous way, and the
@@ -1071,6 +1116,8 @@ def announced(
         now, then = instances_of(hostvars, [host], before), instances_of(hostvars, [host], described)
         for old, new in zip(now[0] + now[1], then[0] + then[1]):
             port = int(new["name"].rpartition(":")[2])
+            if port in (hostvars[host].get("__redis_left_ports") or ()):
+                continue
             settings = {"cluster-announce-ip": new["address"], "replica-announce-ip": new["address"]}
             if "tls" in _encryption.phases(described):
                 offset = described["encrypted_port_offset"]
@@ -1082,6 +1129,8 @@ def announced(
                     "cluster-announce-port": str(port),
                     "cluster-announce-tls-port": str(port + offset if tls else port),
                 }
+            if keep_bus:
+                settings.pop("tls-cluster", None)
             answers.append({"address": old["address"], "port": old["port"], "settings": settings})
     return answers
 

@@ -112,6 +112,32 @@ def listening(described: t.Mapping[str, t.Any], address: str, loopback: str | No
     }
 
 
+def listens_in(conf: str, address: str, loopback: str | None) -> set[str]:
+    """In which ways an instance is to listen: ``none``, ``tls`` and ``tunnel``.
+
+    Args:
+        conf: its redis.conf, or the lines with ``bind``, ``port`` and ``tls-port`` of it.
+        address: its host's own address.
+        loopback: its host's loopback address, if there is one.
+    """
+    values = {words[0]: words[1:] for words in map(str.split, conf.splitlines()) if words}
+    bound = values.get("bind", [])
+    plain = values.get("port", ["0"]) != ["0"]
+    ways = set()
+    if plain and address in bound:
+        ways.add("none")
+    if plain and loopback is not None and loopback in bound:
+        ways.add("tunnel")
+    if values.get("tls-port", ["0"]) != ["0"]:
+        ways.add("tls")
+    return ways
+
+
+def way_of(mode: str) -> str:
+    """How an instance listens in a mode, in the words of listens_in."""
+    return "tunnel" if is_tunnel(mode) else mode
+
+
 def wire_ports(port: int, offset: int, key: int = 1) -> tuple[int, int]:
     """The ports at which a host's tunnel takes data and the cluster bus for one of its instances.
 

@@ -17,8 +17,8 @@ IN_THE_CLEAR = (
     " hosts. The playbook change_encryption.yml changes that while everything runs."
 )
 NO_OUTSIDER = (
-    "No host is in the group tyk_redis_outsider, so that it is not proved that the firewall keeps others away from Redis. Put"
-    " a host there that has no business with Redis."
+    "No host is in the group tyk_redis_outsider, so that it is not proved that the firewall keeps others away from"
+    " Redis. Put a host there that has no business with Redis."
 )
 
 
@@ -36,7 +36,7 @@ def findings(
         outsiders: the hosts from which Redis must not be reached.
         described: the description.
     """
-    tunnels, certificates = [], []
+    tunnels, certificates, failed = [], [], []
     for host in hosts:
         known = hostvars[host]
         found = known.get("tyk_redis_tunnels") or {}
@@ -44,8 +44,10 @@ def findings(
             tunnels.append({"host": host, **found})
         results = (known.get("tyk_redis_certificates") or {}).get("results") or []
         certificates += [{"host": host, **result} for result in results if "certificates" in result]
+        # A failure of the module ended the run for that host already, and belongs into the report.
+        failed += [f"{host}: {result['msg']}" for result in results if "certificates" not in result and "msg" in result]
     validity = _certificates.sentences(certificates)
-    problems = [*_tunnel_faults.faults(tunnels), *validity["problems"]]
+    problems = [*_tunnel_faults.faults(tunnels), *failed, *validity["problems"]]
     remarks = list(validity["remarks"])
     if described["topology"] == "cluster" and described["encryption"] == "none":
         remarks.insert(0, IN_THE_CLEAR)
@@ -53,7 +55,9 @@ def findings(
         for host in outsiders:
             outside = (hostvars[host].get("tyk_redis_outside") or {}).get("problems")
             if outside is None:
-                problems.append(f"{host}: nothing was proved about the firewall from this host: it could not be reached.")
+                problems.append(
+                    f"{host}: nothing was proved about the firewall from this host, because it could not be reached."
+                )
             else:
                 problems += [f"{host}: {sentence}" for sentence in outside]
         if not outsiders:

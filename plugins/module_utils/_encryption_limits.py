@@ -6,8 +6,8 @@
 
 """Whether Tyk's pools are too large for the encryption in front of Redis. No I/O happens here.
 
-The figures are those of docs/which-encryption.md, measured by tests/benchmarks/encryption.py on one pair of cores: other
-machines differ, but hardly by the factors that matter here.
+The figures are those of docs/which-encryption.md, measured by tests/benchmarks/encryption.py on one pair of cores:
+other machines differ, but hardly by the factors that matter here.
 """
 
 from __future__ import annotations
@@ -52,23 +52,24 @@ def remarks(
     found = []
     if mode == "spiped" and total > SPIPED_CONNECTIONS:
         found.append(
-            f"Tyk's pools may open {total} connections to one Redis instance, all through one process of spiped, which becomes"
-            f" slow beyond about {SPIPED_CONNECTIONS}, idle ones included. Lower tyk_redis.pool_size (now {size}), or use"
-            " encryption tls or tls_tunnel, which idle connections do not slow."
+            f"Tyk's pools may open {total} connections to one Redis instance, all through one process of spiped, which"
+            f" becomes slow beyond about {SPIPED_CONNECTIONS}, idle ones included. Lower tyk_redis.pool_size (now"
+            f" {size}), or use encryption tls or tls_tunnel, which idle connections do not slow."
         )
     needed = total if mode == "spiped" else total * most
     if mode in ("spiped", "tls_tunnel") and needed > tunnel_connections:
         found.append(
-            f"Tyk's pools may open {needed} connections through one process of a tunnel, which takes {tunnel_connections}"
-            f" (tunnel_connections); the others wait. Raise that, or lower tyk_redis.pool_size (now {size})."
+            f"Tyk's pools may open {needed} connections through one process of a tunnel, which takes"
+            f" {tunnel_connections} (tunnel_connections); the others wait. Raise that, or lower tyk_redis.pool_size"
+            f" (now {size})."
         )
     seconds = total // OPENED_A_SECOND[mode]
     if seconds > PATIENCE_SECONDS:
         faster = " Encryption tls_tunnel opens the most." if mode != "tls_tunnel" else ""
         found.append(
             f"Tyk's pools may open {total} connections to one Redis instance. With encryption {mode} about"
-            f" {OPENED_A_SECOND[mode]} can be opened a second, so that after a restart of all of Tyk it takes about {seconds} s"
-            f" until the pools are full again. Lower tyk_redis.pool_size (now {size}), and restart one host after the"
-            f" other.{faster}"
+            f" {OPENED_A_SECOND[mode]} can be opened a second, so that after a restart of all of Tyk it takes about"
+            f" {seconds} s until the pools are full again. Lower tyk_redis.pool_size (now {size}), and restart one host"
+            f" after the other.{faster}"
         )
     return found

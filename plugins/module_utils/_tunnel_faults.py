@@ -29,10 +29,7 @@ def faults(seen: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """
     # What the instances' own hosts know; None where that host has told nothing.
     behind = {
-        (one["host"], end["instance"], end["bus"]): end
-        for one in seen
-        for end in one["ends"]
-        if end["kind"] == "serve"
+        (one["host"], end["instance"], end["bus"]): end for one in seen for end in one["ends"] if end["kind"] == "serve"
     }
     keys = {one["host"]: one["key_fingerprints"] for one in seen}
     sentences = []
@@ -58,8 +55,8 @@ def _not_listening(end: t.Mapping[str, t.Any]) -> str:
             f" 'journalctl -u {end['unit']}', and run site.yml."
         )
     return (
-        f"the address {end['listen']} of the tunnel to {_what(end)} is taken by {end['owner']}, so that the tunnel cannot"
-        f" be reached there. Stop that, and start {end['unit']}."
+        f"the address {end['listen']} of the tunnel to {_what(end)} is taken by {end['owner']}, so that the tunnel"
+        f" cannot be reached there. Stop that, and start {end['unit']}."
     )
 
 
@@ -88,8 +85,8 @@ def _dialling(
         )
     if end["wire_answer"] != "open":
         return (
-            f"the tunnel to {_what(end)} finds no host: {end['wire']} does not answer. {end['peer']} is down, or a firewall"
-            " drops the connection."
+            f"the tunnel to {_what(end)} finds no host: {end['wire']} does not answer. {end['peer']} is down, or a"
+            " firewall drops the connection."
         )
     far = behind.get((end["peer"], end["instance"], end["bus"]))
     if far is not None and far["answer"] not in GOOD:
@@ -98,10 +95,10 @@ def _dialling(
     ours, theirs = keys[host].get(number), keys.get(end["peer"], {}).get(number)
     if ours is not None and theirs is not None and ours != theirs:
         return (
-            f"the tunnel to {_what(end)} does not open: key {number} is another one here than on {end['peer']}. Run site.yml"
-            " for both."
+            f"the tunnel to {_what(end)} does not open: key {number} is another one here than on {end['peer']}. Run"
+            " site.yml for both."
         )
     return (
-        f"the tunnel to {_what(end)} does not open, though {end['wire']} listens: the two ends do not accept each other's"
-        f" key or certificate. Compare what they log, and run site.yml for both hosts."
+        f"the tunnel to {_what(end)} does not open, though {end['wire']} listens: the two ends do not accept each"
+        " other's key or certificate. Compare what they log, and run site.yml for both hosts."
     )

@@ -11,8 +11,8 @@ short_description: See from a host without business there that the ports of Redi
 version_added: 0.2.0
 description:
   - Connects to every port and hangs up at once. Nothing is sent.
-  - Also connects to a port of each host that has to be open, such as the one for SSH, because a host whose network is down
-    reaches nothing and proves nothing.
+  - Also connects to a port of each host that has to be open, such as the one for SSH, because a host whose network is
+    down reaches nothing and proves nothing.
 author:
   - The apiops.tyk_redis contributors (@apiops)
 extends_documentation_fragment:
@@ -95,14 +95,14 @@ def main() -> None:
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         answers = dict(zip([*closed, *control], pool.map(lambda one: reached(one, timeout), [*closed, *control])))
     problems = [
-        f"{one} can be reached from here, though the firewall should drop it: run site.yml, and look for other rules that"
+        f"{one} can be reached from here, though the firewall should drop it: run site.yml, and look for what else may"
         " admit it."
         for one in closed
         if answers[one]
     ]
     problems += [
-        f"{one} cannot be reached from here, so that nothing is proved about the ports of Redis there. Use a host in the same"
-        " network."
+        f"{one} cannot be reached from here, so that nothing is proved about the ports of Redis there. Use a host"
+        " in the same network."
         for one in control
         if not answers[one]
     ]

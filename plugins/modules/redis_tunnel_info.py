@@ -13,8 +13,8 @@ description:
   - Finds out for each end who listens at its address, and what comes back when it is used.
   - A near end is tried through the tunnel to the Redis behind it, and when that does not answer also the wire itself. A
     far end is judged by the Redis that it leads to.
-  - One host alone cannot know why a tunnel does not open. P(apiops.tyk_redis.encryption_findings#filter) tells it from what
-    all hosts see.
+  - One host alone cannot know why a tunnel does not open. P(apiops.tyk_redis.encryption_findings#filter) tells it from
+    what all hosts see.
   - Sends no password, and nothing but C(PING).
 author:
   - The apiops.tyk_redis contributors (@apiops)
@@ -80,11 +80,14 @@ ends:
       type: str
       sample: redis
     wire_answer:
-      description: Whether the far end accepts connections, V(open), V(refused) or V(silent). Only asked when the answer is bad.
+      description:
+        - Whether the far end accepts connections, V(open), V(refused) or V(silent).
+        - Only asked when the answer is bad.
       type: str
       sample: ""
 key_fingerprints:
-  description: The first eight digits of the SHA-256 of each key by its number, which tell keys apart and give none away.
+  description:
+    - The first eight digits of the SHA-256 of each key by its number, which tell keys apart and give none away.
   returned: success
   type: dict
   sample:

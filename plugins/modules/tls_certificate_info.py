@@ -11,8 +11,8 @@ short_description: Tell until when a host's certificates are valid, and whether 
 version_added: 0.2.0
 description:
   - Reads every certificate of the files in O(folder), those of authorities too.
-  - Connects to the servers in O(served) and compares the certificate that each shows with the file, which finds a server
-    that has not read a renewed one.
+  - Connects to the servers in O(served) and compares the certificate that each shows with the file, which finds a
+    server that has not read a renewed one.
 author:
   - The apiops.tyk_redis contributors (@apiops)
 extends_documentation_fragment:
@@ -134,9 +134,11 @@ def shown(endpoint: str, cert_file: str, key_file: str, timeout: float) -> str |
     # Before TLS 1.3 a server that asks for a certificate ends the handshake of a client that has none.
     context.load_cert_chain(cert_file, key_file)
     try:
-        with socket.create_connection((address.strip("[]"), int(port)), timeout) as plain:
-            with context.wrap_socket(plain) as connection:
-                der = connection.getpeercert(True)
+        with (
+            socket.create_connection((address.strip("[]"), int(port)), timeout) as plain,
+            context.wrap_socket(plain) as connection,
+        ):
+            der = connection.getpeercert(True)
     except OSError:
         return None
     return ssl.DER_cert_to_PEM_cert(der) if der else None

@@ -11,7 +11,7 @@ import itertools
 import typing as t
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils import _encryption
@@ -634,6 +634,7 @@ def accepted(
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@settings(max_examples=50)
 @given(hostvars=INVENTORIES, offset=OFFSETS, keys=KEYS)
 @example(hostvars=TWO, offset=None, keys={1: SECRET, 2: SECRET})
 def test_no_two_listeners_of_a_host_get_the_same_port(
@@ -654,6 +655,7 @@ def test_no_two_listeners_of_a_host_get_the_same_port(
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@settings(max_examples=50)
 @given(hostvars=INVENTORIES, offset=OFFSETS, keys=KEYS)
 @example(hostvars=TWO, offset=None, keys={1: SECRET, 2: SECRET})
 def test_every_pair_of_hosts_reaches_each_instance_and_nobody_else_does(
@@ -690,6 +692,7 @@ def test_every_pair_of_hosts_reaches_each_instance_and_nobody_else_does(
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@settings(max_examples=50)
 @given(hostvars=INVENTORIES, offset=OFFSETS, keys=KEYS)
 @example(hostvars=TWO, offset=None, keys={1: SECRET, 2: SECRET})
 def test_all_that_listens_for_other_hosts_is_guarded_and_the_bus_is_for_redis_hosts_only(
