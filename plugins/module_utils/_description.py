@@ -944,7 +944,10 @@ def redis_options(
         "bind": listening["addresses"],
         "plain": listening["plain"],
         "tls": listening["tls_port_offset"] is not None,
-        "tls_port_offset": listening["tls_port_offset"] or 0,
+        # Also without TLS, to know which port it had before.
+        "tls_port_offset": DEFAULT_PORT_OFFSET
+        if described["encrypted_port_offset"] is None
+        else described["encrypted_port_offset"],
         "tls_bus": mode == "tls",
         "tls_client_certificates": described["tls_client_certificates"] or "required",
         "tls_protocols": [f"TLSv{version}" for version in versions],
@@ -1062,7 +1065,7 @@ def former_is_off(
         files: dict[str, list[str]] = {}
         for line in (hostvars[host].get("tyk_redis_listens") or {}).get("stdout_lines") or []:
             path, _colon, text = line.partition(":")
-            files.setdefault(path, []).append(text)
+            files.setdefault(path.rpartition("/")[0], []).append(text)
         for lines in files.values():
             ways = _encryption.listens_in("\n".join(lines), address, loopback)
             if _encryption.way_of(new) in ways and _encryption.way_of(former) not in ways:

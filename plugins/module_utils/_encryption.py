@@ -120,7 +120,7 @@ def listens_in(conf: str, address: str, loopback: str | None) -> set[str]:
         address: its host's own address.
         loopback: its host's loopback address, if there is one.
     """
-    values = {words[0]: words[1:] for words in map(str.split, conf.splitlines()) if words}
+    values = {words[0]: words[1:] for words in map(str.split, conf.replace('"', "").splitlines()) if words}
     bound = values.get("bind", [])
     plain = values.get("port", ["0"]) != ["0"]
     ways = set()

@@ -107,8 +107,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tunnel_faults import GOOD, unit_of
 
-# Beyond the 2 seconds that a near end of spiped gives its far end before it hangs up.
-BUS_SECONDS = 3.0
+# Beyond the 2 seconds that a near end of spiped gives its far end before it hangs up, and the 3 of HAProxy.
+BUS_SECONDS = 4.0
 WORKERS = 32
 # Whom the role tunnel runs every end as.
 USER = "tyk-redis-tunnel"
@@ -193,8 +193,11 @@ def user_of(uid: int, unit: str) -> str:
 
 
 def owners(end: t.Mapping[str, t.Any], listening: t.Mapping[str, list[Listener]], unit: str) -> str:
+    address, _colon, port = end["listen"].rpartition(":")
+    # Who listens at every address has this one too, unless somebody listens at it alone.
+    places = (end["listen"], f"{'[::]' if address.startswith('[') else '0.0.0.0'}:{port}", f"*:{port}")
     names: list[str] = []
-    for one in listening.get(end["listen"], []):
+    for one in next((listening[place] for place in places if place in listening), []):
         names += map(owner_of, one.pids) if one.pids else [user_of(one.uid, unit)]
     # HAProxy's former and present processes listen together.
     return next((name for name in names if name != unit), names[0] if names else "")

@@ -125,14 +125,18 @@ def described(module: AnsibleModule, path: str) -> list[dict[str, t.Any]]:
     return found
 
 
-def shown(endpoint: str, cert_file: str, key_file: str, timeout: float) -> str | None:
-    """The certificate that a server shows, as PEM text. Whether it is trusted is not the question here."""
-    address, _colon, port = endpoint.rpartition(":")
+def context_of(cert_file: str, key_file: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     # Before TLS 1.3 a server that asks for a certificate ends the handshake of a client that has none.
     context.load_cert_chain(cert_file, key_file)
+    return context
+
+
+def shown(endpoint: str, context: ssl.SSLContext, timeout: float) -> str | None:
+    """The certificate that a server shows, as PEM text. Whether it is trusted is not the question here."""
+    address, _colon, port = endpoint.rpartition(":")
     try:
         with (
             socket.create_connection((address.strip("[]"), int(port)), timeout) as plain,
@@ -157,11 +161,17 @@ def main() -> None:
     missing = [path for path in (own, key, trusted) if not os.path.exists(path)]
     if missing:
         module.fail_json(msg=f"{', '.join(missing)} is not there; run site.yml, which brings the certificates.")
+    try:
+        context = context_of(own, key)
+    except ssl.SSLError:
+        module.fail_json(
+            msg=f"{key} is not the key of {own}, or one of the two cannot be read; run site.yml, which brings them."
+        )
     with open(own, encoding="ascii", errors="replace") as file:
         expected = blocks(file.read())[:1]
     outdated, unreachable = [], []
     for endpoint in module.params["served"]:
-        certificate = shown(endpoint, own, key, float(module.params["timeout"]))
+        certificate = shown(endpoint, context, float(module.params["timeout"]))
         if certificate is None:
             unreachable.append(endpoint)
         elif [ssl.PEM_cert_to_DER_cert(block) for block in expected] != [ssl.PEM_cert_to_DER_cert(certificate)]:
