@@ -11,7 +11,7 @@ BIN := $(CURDIR)/.cache/venv/bin
 export PATH := $(BIN):$(CURDIR)/.cache/bin:$(PATH)
 
 # redis-tools carries the server's binary as well; the package redis-server would start a service on this machine.
-PACKAGES := ca-certificates iproute2 iptables mmdebstrap netavark openssh-client podman python3-venv redis-tools runc shellcheck systemd
+PACKAGES := ca-certificates haproxy iproute2 iptables mmdebstrap netavark openssh-client podman python3-venv redis-tools runc shellcheck spiped systemd
 REQUIREMENTS := $(wildcard tests/requirements.txt tests/integration/requirements.txt)
 
 .PHONY: help

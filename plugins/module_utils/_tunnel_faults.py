@@ -38,7 +38,7 @@ def faults(seen: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
             sentence = _serving(end) if end["kind"] == "serve" else _dialling(one["host"], end, behind, keys)
             if sentence:
                 sentences.append(f"{one['host']}: {sentence}")
-    # Data and bus of an instance, and several keys, tell of the same Redis that is down.
+    # The ends of several keys tell of the same Redis that is down.
     return list(dict.fromkeys(sentences))
 
 

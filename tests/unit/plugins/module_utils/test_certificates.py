@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._certificates import (
-    DAY,
     blocks,
     seconds_of,
     sentences,
     unready,
 )
+
+DAY = 24 * 60 * 60
 
 # --- what is read ----------------------------------------------------------------------------------------------------
 
@@ -204,9 +205,10 @@ def test_hosts_of_which_nothing_is_known_stop_nobody() -> None:
 
 
 def test_of_several_certificates_the_first_is_shown() -> None:
-    marks = "# apiops.tyk_redis authority {}\n"
-    there = {"stdout": marks.format(2) + marks.format(1) + "=====\n" + marks.format(1) + marks.format(2)}
-    assert unready([{"inventory_hostname": "redis1", "__pki_there": there}], 2, [2]) == []
+    first, second = ("# apiops.tyk_redis authority 2\n", "# apiops.tyk_redis authority 1\n")
+    for trusts in ("", first, second + first):
+        there = {"stdout": f"{first}{second}=====\n{trusts}"}
+        assert unready([{"inventory_hostname": "redis1", "__pki_there": there}], 2, [2]) == []
 
 
 AUTHORITIES = st.integers(1, 3)

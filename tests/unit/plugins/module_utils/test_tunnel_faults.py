@@ -193,6 +193,15 @@ def test_another_redis_of_that_host_is_not_asked() -> None:
     ]
 
 
+def test_a_near_end_of_that_host_tells_nothing_of_its_redis() -> None:
+    back = dial(peer="redis1", wire="192.0.2.1:7379", **BROKEN)
+    assert faults([told("redis1", dial(**BROKEN)), told("redis2", serve(), back)]) == [
+        NEITHER_ACCEPTS,
+        "redis2: the tunnel to redis1:6379 does not open, though 192.0.2.1:7379 listens: the two ends do not accept"
+        " each other's key or certificate. Compare what they log, and run site.yml for both hosts.",
+    ]
+
+
 @pytest.mark.parametrize("key", [1, 2])
 def test_another_key_is_told_by_its_number(key: int) -> None:
     ours, theirs = {f"_{key}": "5f6ac1b0"}, {f"_{key}": "0c0ffee0"}
