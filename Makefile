@@ -57,7 +57,7 @@ molecule: tools ## run one molecule scenario: make molecule SCENARIO=debian13
 .PHONY: bench
 bench: tools .cache/stamps/valkey-cli ## measure against the servers' own tools, for about an hour (ROUNDS=1 for a fifth of that)
 	@mkdir -p .cache/bench/tree/ansible_collections/apiops && ln -sfn $(CURDIR) .cache/bench/tree/ansible_collections/apiops/tyk_redis
-	@for subject in planner noop create rebalance failover; do \
+	@for subject in planner noop create rebalance failover encryption; do \
 	  PYTHONPATH=.cache/bench/tree python tests/benchmarks/$$subject.py --rounds $(ROUNDS) || exit 1; done
 
 .PHONY: format

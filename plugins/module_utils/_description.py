@@ -1105,8 +1105,8 @@ def announced(
         hostvars: the variables of all hosts. Instances that have left, as the role redis has found, are passed over.
         hosts: the hosts whose instances are asked about.
         described: the description with its ``previous_encryption``.
-        keep_bus: whether the bus keeps its TLS for now. A server of 7.0 that stops it at once tells its ports for TLS to
-            clients without TLS for some seconds.
+        keep_bus: whether the bus keeps its TLS for now. A server of 7.0 that stops it at once tells its ports for TLS
+            to clients without TLS for some seconds.
 
     Returns:
         One dictionary for each instance: ``address`` and ``port`` at which it is reached in the previous way, and the

@@ -18,7 +18,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores impor
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
-SECRET = re.compile(r"{{ (vault_tyk_redis_\w*password) }}")
+SECRET = re.compile(r"{{ (vault_tyk_redis_\w*(?:password|tunnel_key_[0-9])) }}")
 
 
 def load(path: Path) -> Any:
@@ -26,12 +26,12 @@ def load(path: Path) -> Any:
 
 
 def filled(value: Any) -> Any:
-    """The value, with the name of its variable, which is long enough for a password, in place of each secret."""
+    """The value, with the name of its variable, twice to be long enough for a key, in place of each secret."""
     if isinstance(value, dict):
         return {name: filled(item) for name, item in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
-    return SECRET.sub(r"\1", value) if isinstance(value, str) else value
+    return SECRET.sub(r"\1 \1", value) if isinstance(value, str) else value
 
 
 def test_examples_are_found() -> None:

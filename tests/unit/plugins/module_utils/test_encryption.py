@@ -21,9 +21,11 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     address_of,
     admitted,
     announced,
+    controls,
     describe,
     dropped,
     endpoints_of,
+    former_is_off,
     instances_of,
     loopback_address_of,
     redis_options,
@@ -255,7 +257,7 @@ def test_how_instances_listen(mode: str, previous: str | None, now: str, expecte
     assert redis_options(HOSTVARS, "redis1", described(mode, previous), now) == {
         "plain": True,
         "tls": False,
-        "tls_port_offset": 0,
+        "tls_port_offset": 1000,
         "tls_bus": False,
         "tls_client_certificates": "required",
         "tls_protocols": ["TLSv1.2", "TLSv1.3"],
@@ -715,3 +717,61 @@ def test_where_there_is_one_key_there_can_always_be_the_next(hostvars: Variables
     for keys in ({key: SECRET, key + 1: SECRET}, {key + 1: SECRET}):
         later = described("spiped", encrypted_port_offset=offset, tunnel_keys=keys)
         assert instances_of(hostvars, hostvars, later)[0]
+
+
+# --- a change that was cut off ----------------------------------------------------------------------------------------
+
+
+def configured(conf: str) -> list[str]:
+    """What grep -H finds in the two files of the instance on port 6379."""
+    return [
+        f"/etc/tyk-redis/6379/{'redis' if line.startswith('bind') else 'listen'}.conf:{line}"
+        for line in conf.splitlines()
+    ]
+
+
+def conf_of(mode: str, previous: str | None, host: str) -> str:
+    """The lines of a configuration, as the role writes them."""
+    options = redis_options(HOSTVARS, host, described(mode, previous))
+    lines = [f"bind {' '.join(options['bind'])}", f'port "{6379 if options["plain"] else 0}"']
+    lines.append(f'tls-port "{6379 + options["tls_port_offset"] if options["tls"] else 0}"')
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(("mode", "previous"), [change for change in CHANGES if change[1]])
+def test_the_half_of_a_change_shows_in_the_configuration(mode: str, previous: str) -> None:
+    change = described(mode, previous)
+
+    def state(*confs: tuple[str, str | None]) -> Variables:
+        return {
+            host: {**HOSTVARS[host], "tyk_redis_listens": {"stdout_lines": configured(conf_of(*conf, host))}}
+            for host, conf in zip(REDIS, confs)
+        }
+
+    before, both, after = (previous, None), (mode, previous), (mode, None)
+    assert not former_is_off(state(before, before), REDIS, change)
+    assert not former_is_off(state(both, before), REDIS, change)
+    assert not former_is_off(state(both, both), REDIS, change)
+    assert former_is_off(state(after, both), REDIS, change)
+    assert former_is_off(state(after, after), REDIS, change)
+    # A host that could not be reached, or whose instances are not there yet, tells nothing.
+    assert not former_is_off(HOSTVARS, REDIS, change)
+
+
+def test_while_the_bus_keeps_its_tls_everything_else_is_told() -> None:
+    change = described("none", "tls")
+    kept = announced(HOSTVARS, REDIS, change, keep_bus=True)
+    for less, more in zip(kept, announced(HOSTVARS, REDIS, change)):
+        assert {**less["settings"], "tls-cluster": "no"} == more["settings"]
+        assert "tls-cluster" not in less["settings"]
+
+
+def test_an_instance_that_has_left_is_not_told_anything() -> None:
+    hostvars = {**HOSTVARS, "redis1": {**HOSTVARS["redis1"], "__redis_left_ports": [6380]}}
+    ports_told = [one["port"] for one in announced(hostvars, ["redis1"], described("tls", "none"))]
+    assert ports_told == [6379]
+
+
+def test_a_control_is_where_a_host_takes_ssh() -> None:
+    hostvars = {**HOSTVARS, "redis1": {**HOSTVARS["redis1"], "ansible_port": "2222"}}
+    assert controls(hostvars, REDIS) == ["192.0.2.1:2222", "[2001:db8::2]:22"]
