@@ -168,6 +168,10 @@ def _redis_users(description: t.Any) -> list[dict[str, t.Any]]:
     return redis_users(_description(description))
 
 
+def _existing(names: t.Iterable[str], groups: t.Container[str]) -> list[str]:
+    return [name for name in names if name in groups]
+
+
 def _components(group_names: t.Iterable[str]) -> list[str]:
     names = set(group_names)
     return [component for group, component in COMPONENT_GROUPS.items() if group in names]
@@ -234,6 +238,7 @@ class FilterModule:
             "tyk_stores": _tyk_stores,
             "redis_users": _redis_users,
             "components": _components,
+            "existing": _existing,
             "acl_hash": sha256,
             "acl_users": acl_users,
             "acl_users_listed": are_listed,
