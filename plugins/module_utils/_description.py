@@ -862,14 +862,16 @@ PLAIN: t.Mapping[str, t.Any] = {
 
 
 def instances_of(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], described: t.Mapping[str, t.Any] = PLAIN
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    hosts: t.Iterable[str],
+    described: t.Mapping[str, t.Any] | None = None,
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     """Every Redis instance of these hosts, in the order of the inventory.
 
     Args:
         hostvars: the variables of all hosts.
         hosts: the hosts that are asked about.
-        described: what describe() returns. Addresses and ports are those of its ``encryption``.
+        described: what describe() returns; None for PLAIN. Addresses and ports are those of its ``encryption``.
 
     Returns:
         The instances that make the cluster, which is what redis_cluster takes as ``nodes``, and those that are to leave
@@ -881,6 +883,7 @@ def instances_of(
     staying: list[dict[str, t.Any]] = []
     leaving: list[dict[str, t.Any]] = []
     owners: dict[tuple[str, int], str] = {}
+    described = PLAIN if described is None else described
     removed = frozenset(described["remove"])
     mode, offset = described["encryption"], described["encrypted_port_offset"] or 0
     for host in hosts:

@@ -18,7 +18,7 @@ import redis
 WRITERS = 4
 KEYS_EACH = 250
 DATA = 20000
-PAUSE = 0.005
+PAUSE = 0.02
 # redis-py 4.3 copies its connections' locks when it learns a new topology, and fails at that: the fault is its own.
 FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError, TypeError)
 

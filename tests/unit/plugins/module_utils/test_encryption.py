@@ -306,8 +306,8 @@ def test_a_leaving_instance_is_known_by_its_own_port_in_every_mode(mode: str, pr
 # --- what is announced -----------------------------------------------------------------------------------------------
 
 
-def announcing(mode: str, previous: str, hosts: t.Sequence[str] = REDIS) -> dict[str, dict[str, str]]:
-    found = announced(HOSTVARS, hosts, described(mode, previous))
+def announcing(mode: str, previous: str) -> dict[str, dict[str, str]]:
+    found = announced(HOSTVARS, REDIS, described(mode, previous))
     assert len(found) == 3
     return dict(zip(endpoints_of(found), [one["settings"] for one in found]))
 
