@@ -32,9 +32,7 @@ PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 INTEGRATION_WORKERS = str(3 * (os.cpu_count() or 1))
 # Repeated at the end for those who see no more than the end of the output.
 FAILURES_SHOWN, FAILURE_WIDTH = 8, 300
-SCENARIOS = ("default", "life", "managed", "debian11", "debian13", "valkey", "tls", "spiped")
-# Run only when they are named, because all of them together would take too long.
-MORE_SCENARIOS = ("tls_tunnel",)
+SCENARIOS = ("default", "life", "managed", "debian11", "debian13", "valkey", "tls", "spiped", "tls_tunnel")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 # A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
 # paths must be short.
@@ -172,7 +170,7 @@ def suites() -> Iterator[Suite]:
         ],
         environment=installed,
     )
-    for scenario in (*SCENARIOS, *MORE_SCENARIOS):
+    for scenario in SCENARIOS:
         state = CACHE / "molecule" / scenario
         yield Suite(
             f"molecule-{scenario}",
@@ -274,8 +272,7 @@ def main() -> int:
     copy_tree()
     install_sanity_pip()
     known = list(suites())
-    later = {f"molecule-{scenario}" for scenario in MORE_SCENARIOS}
-    chosen = sys.argv[1:] or [suite.name for suite in known if suite.name not in later]
+    chosen = sys.argv[1:] or [suite.name for suite in known]
     unknown = sorted(set(chosen) - {suite.name for suite in known})
     if unknown:
         print(f"No suite is called {', '.join(unknown)}. There are: {', '.join(suite.name for suite in known)}.")
