@@ -32,7 +32,7 @@ PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 INTEGRATION_WORKERS = str(3 * (os.cpu_count() or 1))
 # Repeated at the end for those who see no more than the end of the output.
 FAILURES_SHOWN, FAILURE_WIDTH = 8, 300
-SCENARIOS = ("default", "life", "managed", "debian11", "debian13", "valkey", "tls", "spiped", "tls_tunnel")
+SCENARIOS = ("default", "life", "managed", "debian11", "debian13", "tls", "spiped", "tls_tunnel")
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 # A collection of the same name in the user's home must not be taken for ours; the sockets stay there, because their
 # paths must be short.
