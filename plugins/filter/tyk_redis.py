@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -45,15 +46,30 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores impor
 COMPONENT_GROUPS = {"tyk_gateway": "gateway", "tyk_dashboard": "dashboard", "tyk_pump": "pump", "tyk_mdcb": "mdcb"}
 
 
+_Result = t.TypeVar("_Result")
+
+
+def _refusing(function: t.Callable[..., _Result]) -> t.Callable[..., _Result]:
+    """The same function, whose refusals are errors of Ansible's."""
+
+    @functools.wraps(function)
+    def filtered(*args: t.Any, **kwargs: t.Any) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except (DescriptionError, PoolsError) as exc:
+            raise AnsibleFilterError(str(exc)) from exc
+
+    return filtered
+
+
+@_refusing
 def _description(given: t.Any, previous_encryption: str = "") -> dict[str, t.Any]:
     if previous_encryption and isinstance(given, t.Mapping):
         given = {**given, "previous_encryption": previous_encryption}
-    try:
-        return describe(given)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+    return describe(given)
 
 
+@_refusing
 def _instances(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     hosts: t.Iterable[str],
@@ -61,10 +77,7 @@ def _instances(
     mode: str,
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     described = description or PLAIN
-    try:
-        return instances_of(hostvars, hosts, {**described, "encryption": mode or described["encryption"]})
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+    return instances_of(hostvars, hosts, {**described, "encryption": mode or described["encryption"]})
 
 
 def _members(
@@ -83,77 +96,6 @@ def _leaving(
     mode: str = "",
 ) -> list[dict[str, t.Any]]:
     return _instances(hostvars, hosts, description, mode)[1]
-
-
-def _redis_options(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, description: t.Mapping[str, t.Any], mode: str = ""
-) -> dict[str, t.Any]:
-    try:
-        return redis_options(hostvars, host, description, mode)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _tunnels(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    host: str,
-    redis_hosts: t.Sequence[str],
-    description: t.Mapping[str, t.Any],
-) -> list[dict[str, t.Any]]:
-    try:
-        return tunnels_of(hostvars, host, redis_hosts, description)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _admitted(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    host: str,
-    redis_hosts: t.Sequence[str],
-    tyk_hosts: t.Sequence[str],
-    description: t.Mapping[str, t.Any],
-) -> dict[str, t.Any]:
-    try:
-        return admitted(hostvars, host, redis_hosts, tyk_hosts, description)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _announced(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    hosts: t.Sequence[str],
-    description: t.Mapping[str, t.Any],
-    keep_bus: bool = False,
-) -> list[dict[str, t.Any]]:
-    try:
-        return announced(hostvars, hosts, description, keep_bus)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _former_is_off(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
-) -> bool:
-    try:
-        return former_is_off(hostvars, redis_hosts, description)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _controls(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str]) -> list[str]:
-    try:
-        return controls(hostvars, redis_hosts)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
-def _dropped(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
-) -> list[str]:
-    try:
-        return dropped(hostvars, redis_hosts, description)
-    except DescriptionError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
 
 
 def _tyk_stores(
@@ -185,6 +127,7 @@ def _problems(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     )
 
 
+@_refusing
 def _pool_remarks(
     description: t.Mapping[str, t.Any],
     components: t.Mapping[str, int],
@@ -199,20 +142,17 @@ def _pool_remarks(
         MAIN: {node["name"]: node.get("maxclients") for node in nodes} or {MAIN: description.get("maxclients")},
         **{name: {name: deployment.get("maxclients")} for name, deployment in others.items()},
     }
-    try:
-        return remarks(
-            components,
-            description.get("sections") or {},
-            {name: deployment.get("pool_size") or 0 for name, deployment in sizes.items()},
-            limits,
-        ) + encryption_remarks(
-            description,
-            components,
-            [str(node.get("host") or node.get("address")) for node in nodes],
-            int(tunnel_connections),
-        )
-    except PoolsError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+    return remarks(
+        components,
+        description.get("sections") or {},
+        {name: deployment.get("pool_size") or 0 for name, deployment in sizes.items()},
+        limits,
+    ) + encryption_remarks(
+        description,
+        components,
+        [str(node.get("host") or node.get("address")) for node in nodes],
+        int(tunnel_connections),
+    )
 
 
 class FilterModule:
@@ -223,14 +163,14 @@ class FilterModule:
             "description": _description,
             "members": _members,
             "leaving": _leaving,
-            "redis_options": _redis_options,
-            "announced": _announced,
+            "redis_options": _refusing(redis_options),
+            "announced": _refusing(announced),
             "clients_first": clients_first,
-            "tunnels": _tunnels,
-            "admitted": _admitted,
-            "controls": _controls,
-            "dropped": _dropped,
-            "former_is_off": _former_is_off,
+            "tunnels": _refusing(tunnels_of),
+            "admitted": _refusing(admitted),
+            "controls": _refusing(controls),
+            "dropped": _refusing(dropped),
+            "former_is_off": _refusing(former_is_off),
             "encryption_findings": findings,
             "unready_for_authority": unready,
             "misspelt": misspelt,

@@ -919,26 +919,26 @@ def instances_of(
 
 
 def redis_options(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, described: t.Mapping[str, t.Any], now: str = ""
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, description: t.Mapping[str, t.Any], mode: str = ""
 ) -> dict[str, t.Any]:
     """What the role redis takes for one host, without the prefix ``redis_``.
 
     Args:
         hostvars: the variables of all hosts.
         host: the host in question.
-        described: what describe() returns.
-        now: the mode in which the cluster announces itself at this moment, while it changes.
+        description: what describe() returns.
+        mode: the one in which the cluster announces itself at this moment, while it changes.
     """
     variables = hostvars[host]
-    mode = now or described["encryption"]
+    mode = mode or description["encryption"]
     address = address_of(host, variables)
-    modes = _encryption.phases(described)
+    modes = _encryption.phases(description)
     loopback = loopback_address_of(host, variables) if any(map(_encryption.is_tunnel, modes)) else None
-    listening = _encryption.listening(described, address, loopback)
-    _staying, leaving = instances_of(hostvars, [host], {**described, "encryption": mode})
+    listening = _encryption.listening(description, address, loopback)
+    _staying, leaving = instances_of(hostvars, [host], {**description, "encryption": mode})
     versions = TLS_VERSIONS[
-        TLS_VERSIONS.index(described["tls_min_version"] or "1.2") : TLS_VERSIONS.index(
-            described["tls_max_version"] or "1.3"
+        TLS_VERSIONS.index(description["tls_min_version"] or "1.2") : TLS_VERSIONS.index(
+            description["tls_max_version"] or "1.3"
         )
         + 1
     ]
@@ -949,10 +949,10 @@ def redis_options(
         "tls": listening["tls_port_offset"] is not None,
         # Also without TLS, to know which port it had before.
         "tls_port_offset": DEFAULT_PORT_OFFSET
-        if described["encrypted_port_offset"] is None
-        else described["encrypted_port_offset"],
+        if description["encrypted_port_offset"] is None
+        else description["encrypted_port_offset"],
         "tls_bus": mode == "tls",
-        "tls_client_certificates": described["tls_client_certificates"] or "required",
+        "tls_client_certificates": description["tls_client_certificates"] or "required",
         "tls_protocols": [f"TLSv{version}" for version in versions],
         "changing": len(modes) > 1,
         "certified_addresses": [address],
@@ -964,7 +964,7 @@ def tunnels_of(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     host: str,
     redis_hosts: t.Sequence[str],
-    described: t.Mapping[str, t.Any],
+    description: t.Mapping[str, t.Any],
 ) -> list[dict[str, t.Any]]:
     """The ends of tunnels that a host has, in the order of the inventory; none where no tunnels are described.
 
@@ -974,21 +974,21 @@ def tunnels_of(
         ``instance``, its port; ``bus``, whether the cluster bus and not data goes through; ``wire``, the address and
         port between the hosts; and ``key``, the number of the key.
     """
-    modes = [mode for mode in _encryption.phases(described) if _encryption.is_tunnel(mode)]
+    modes = [mode for mode in _encryption.phases(description) if _encryption.is_tunnel(mode)]
     if not modes:
         return []
     # Refuses two hosts with one loopback address before anything is laid to either.
-    instances_of(hostvars, redis_hosts, {**described, "encryption": modes[0]})
+    instances_of(hostvars, redis_hosts, {**description, "encryption": modes[0]})
     spiped = "spiped" in modes
-    keys = sorted(described["tunnel_keys"]) if spiped else [1]
+    keys = sorted(description["tunnel_keys"]) if spiped else [1]
     ends = []
     for peer in redis_hosts:
         variables = hostvars[peer]
         own = peer == host
         address, loopback = address_of(peer, variables), loopback_address_of(peer, variables)
-        for port in _ports_of(peer, variables, described):
-            for key in keys if own else [described["tunnel_key"] if spiped else 1]:
-                wires = _encryption.wire_ports(port, described["encrypted_port_offset"], key)
+        for port in _ports_of(peer, variables, description):
+            for key in keys if own else [description["tunnel_key"] if spiped else 1]:
+                wires = _encryption.wire_ports(port, description["encrypted_port_offset"], key)
                 for bus, inner, wire in ((False, port, wires[0]), (True, port + BUS_PORT_OFFSET, wires[1])):
                     # Hosts without Redis have no business with the bus.
                     if bus and host not in redis_hosts:
@@ -1017,7 +1017,7 @@ def admitted(
     host: str,
     redis_hosts: t.Sequence[str],
     tyk_hosts: t.Sequence[str],
-    described: t.Mapping[str, t.Any],
+    description: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
     """Which addresses may connect to which ports of a Redis host.
 
@@ -1025,18 +1025,18 @@ def admitted(
         ``client_ports``, for the Redis hosts and Tyk's; ``bus_ports``, for the Redis hosts only; and the addresses of
         both, ``members`` and ``clients``. Everything that the instances or their tunnels listen on is among the ports.
     """
-    modes = _encryption.phases(described)
-    offset = described["encrypted_port_offset"] or 0
+    modes = _encryption.phases(description)
+    offset = description["encrypted_port_offset"] or 0
     data: list[int] = []
     bus: list[int] = []
-    for port in _ports_of(host, hostvars[host], described):
+    for port in _ports_of(host, hostvars[host], description):
         # Those without encryption too, where nobody listens then, so that nothing is open by accident.
         data.append(port)
         bus.append(port + BUS_PORT_OFFSET)
         if "tls" in modes and offset:
             data.append(port + offset)
         if any(map(_encryption.is_tunnel, modes)):
-            for key in described["tunnel_keys"] or (1,):
+            for key in description["tunnel_keys"] or (1,):
                 wires = _encryption.wire_ports(port, offset, key)
                 data.append(wires[0])
                 bus.append(wires[1])
@@ -1051,16 +1051,16 @@ def admitted(
 
 
 def former_is_off(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
 ) -> bool:
     """Whether one of the instances listens only in the new way already, so that the former one is being switched off.
 
     Args:
         hostvars: the variables of all hosts, with ``tyk_redis_listens``, the result of a grep -H in their redis.conf.
         redis_hosts: the hosts whose instances are asked about.
-        described: the description with its ``previous_encryption``.
+        description: the description with its ``previous_encryption``.
     """
-    former, new = described["previous_encryption"], described["encryption"]
+    former, new = description["previous_encryption"], description["encryption"]
     for host in redis_hosts:
         address = address_of(host, hostvars[host])
         tunnel = any(map(_encryption.is_tunnel, (former, new)))
@@ -1085,12 +1085,12 @@ def controls(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Seq
 
 
 def dropped(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], described: t.Mapping[str, t.Any]
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str], description: t.Mapping[str, t.Any]
 ) -> list[str]:
     """Every address and port that only members and Tyk hosts may connect to."""
     endpoints = []
     for host in redis_hosts:
-        ports = admitted(hostvars, host, redis_hosts, [], described)
+        ports = admitted(hostvars, host, redis_hosts, [], description)
         address = address_of(host, hostvars[host])
         endpoints += [_endpoint(address, port) for port in (*ports["client_ports"], *ports["bus_ports"])]
     return endpoints
@@ -1099,7 +1099,7 @@ def dropped(
 def announced(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     hosts: t.Sequence[str],
-    described: t.Mapping[str, t.Any],
+    description: t.Mapping[str, t.Any],
     keep_bus: bool = False,
 ) -> list[dict[str, t.Any]]:
     """What every instance has to announce once the cluster has changed to the description's encryption.
@@ -1107,7 +1107,7 @@ def announced(
     Args:
         hostvars: the variables of all hosts. Instances that have left, as the role redis has found, are passed over.
         hosts: the hosts whose instances are asked about.
-        described: the description with its ``previous_encryption``.
+        description: the description with its ``previous_encryption``.
         keep_bus: whether the bus keeps its TLS for now. A server of 7.0 that stops it at once tells its ports for TLS
             to clients without TLS for some seconds.
 
@@ -1115,18 +1115,18 @@ def announced(
         One dictionary for each instance: ``address`` and ``port`` at which it is reached in the previous way, and the
         ``settings`` that it has to be given.
     """
-    before = {**described, "encryption": described["previous_encryption"]}
-    tls = described["encryption"] == "tls"
+    before = {**description, "encryption": description["previous_encryption"]}
+    tls = description["encryption"] == "tls"
     answers = []
     for host in hosts:
-        now, then = instances_of(hostvars, [host], before), instances_of(hostvars, [host], described)
+        now, then = instances_of(hostvars, [host], before), instances_of(hostvars, [host], description)
         for old, new in zip(now[0] + now[1], then[0] + then[1]):
             port = int(new["name"].rpartition(":")[2])
             if port in (hostvars[host].get("__redis_left_ports") or ()):
                 continue
             settings = {"cluster-announce-ip": new["address"], "replica-announce-ip": new["address"]}
-            if "tls" in _encryption.phases(described):
-                offset = described["encrypted_port_offset"]
+            if "tls" in _encryption.phases(description):
+                offset = description["encrypted_port_offset"]
                 settings = {
                     "tls-cluster": "yes" if tls else "no",
                     "tls-replication": "yes" if tls else "no",
