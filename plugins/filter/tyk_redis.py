@@ -36,6 +36,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption impor
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_findings import findings
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_limits import TUNNEL_CONNECTIONS
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_limits import remarks as encryption_remarks
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_refusals import refusals, without_way
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._instance_settings import problems as instance_problems
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._kernel import differences
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._report import report
@@ -172,6 +173,8 @@ class FilterModule:
             "dropped": _refusing(dropped),
             "former_is_off": _refusing(former_is_off),
             "encryption_findings": findings,
+            "encryption_refusals": _refusing(refusals),
+            "without_way": _refusing(without_way),
             "unready_for_authority": unready,
             "misspelt": misspelt,
             "endpoints": endpoints_of,

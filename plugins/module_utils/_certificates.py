@@ -80,20 +80,32 @@ def _remedy(path: str) -> str:
 _MARK = re.compile(r"# apiops\.tyk_redis authority ([0-9]+)")
 
 
-def unready(hosts: t.Iterable[t.Mapping[str, t.Any]], authority: int, trusted: t.Collection[int]) -> list[str]:
+def unready(
+    hosts: t.Iterable[t.Mapping[str, t.Any]],
+    authority: int,
+    trusted: t.Collection[int],
+    missing: t.Sequence[str] = (),
+) -> list[str]:
     """The hosts that a step of a rotation would cut off.
 
     Args:
-        hosts: the variables of each, with ``inventory_hostname`` and ``__pki_there``, whose ``stdout`` is what the host
-            shows, a line of ``=====``, and what it trusts.
+        hosts: the variables of each, with ``inventory_hostname`` and ``__pki_there``, whose ``stdout`` has for each of
+            the host's folders what it shows, a line of ``=====``, what it trusts, and a line of ``#####``.
         authority: the number of the one that shall issue.
         trusted: the numbers of those that shall be trusted.
+        missing: hosts of which nothing is known. They are cut off by a step that takes something away: that lets
+            another authority issue, or ends the trust in one.
     """
     found = []
+    takes_away = False
     for host in hosts:
-        shown, _line, trusts = host["__pki_there"].get("stdout", "").partition("=====")
-        shows = [int(number) for number in _MARK.findall(shown)][:1]
-        known = {int(number) for number in _MARK.findall(trusts)}
-        if shows and ((authority not in known and shows != [authority]) or shows[0] not in trusted):
-            found.append(str(host["inventory_hostname"]))
-    return found
+        for folder in host["__pki_there"].get("stdout", "").split("#####"):
+            shown, _line, trusts = folder.partition("=====")
+            shows = [int(number) for number in _MARK.findall(shown)][:1]
+            known = {int(number) for number in _MARK.findall(trusts)}
+            if not shows:
+                continue
+            if (authority not in known and shows != [authority]) or shows[0] not in trusted:
+                found.append(str(host["inventory_hostname"]))
+            takes_away = takes_away or shows != [authority] or not known <= set(trusted)
+    return [*dict.fromkeys(found), *(missing if takes_away else ())]

@@ -217,14 +217,26 @@ def _endpoints(place: str, value: t.Any, names: bool) -> list[str]:
     return list(dict.fromkeys(_endpoint_of(place, item, names) for item in value))
 
 
-def _endpoint_of(place: str, item: t.Any, names: bool) -> str:
+def _is_name(text: str) -> bool:
+    return bool(_HOST_NAME.fullmatch(text)) and not _NUMERIC.fullmatch(text)
+
+
+def _split(item: t.Any, names: bool) -> tuple[str, int] | None:
+    """Address and port of an endpoint, or None where it is none."""
     host, _colon, port = item.rpartition(":") if isinstance(item, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
     address, number = _address(host[1:-1] if bracketed else host), _whole_number(port)
-    if address is None and names and not bracketed and _HOST_NAME.fullmatch(host) and not _NUMERIC.fullmatch(host):
+    if address is None and names and not bracketed and _is_name(host):
         address = host
     # Without brackets the last group of an IPv6 address would be taken for the port.
     if address is None or bracketed != (":" in address) or number is None or not 1 <= number <= HIGHEST_PORT:
+        return None
+    return address, number
+
+
+def _endpoint_of(place: str, item: t.Any, names: bool) -> str:
+    endpoint = _split(item, names)
+    if endpoint is None:
         wanted = (
             "give a name or an IP address, and the port, as the Tyk hosts reach it, for example"
             " 'redis.example.com:6379' or '[2001:db8::14]:6379'"
@@ -233,7 +245,7 @@ def _endpoint_of(place: str, item: t.Any, names: bool) -> str:
             " for example '192.0.2.14:6379' or '[2001:db8::14]:6379'"
         )
         raise DescriptionError(f"{place} contains {_without_login(item)}; {wanted}.")
-    return _endpoint(address, number)
+    return _endpoint(*endpoint)
 
 
 def _without_login(value: t.Any) -> str:
@@ -343,7 +355,15 @@ _MADE_BY_THE_ROLES = (
 _MADE_ELSEWHERE = ("addresses", "maxclients", *(name for name in _TLS_KEYS if name not in _SERVER_KEYS))
 
 # What a host says about its instances.
-HOST_VARIABLES = ("redis_address", "redis_leaving", "redis_loopback", "redis_ports", "redis_weight", "redis_zone")
+HOST_VARIABLES = (
+    "redis_address",
+    "redis_leaving",
+    "redis_loopback",
+    "redis_ports",
+    "redis_weight",
+    "redis_zone",
+    "tyk_redis_control",
+)
 # The options of the role redis_cluster, and the one option of the role redis whose name looks like one of them.
 CLUSTER_VARIABLES = (
     "redis_cluster_allow_data_loss",
@@ -745,23 +765,56 @@ def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     ``redis_address``, else ``ansible_host`` where that is an IP address, else the address of the default route.
     Names are refused, because CLUSTER MEET takes addresses only.
     """
+    address = _address_if_known(variables)
+    if address is not None:
+        return address
+    if variables.get("redis_address"):
+        raise DescriptionError(
+            f"{host}: redis_address is {variables['redis_address']!r}; give the IP address itself by which other hosts"
+            " reach it, Redis Cluster does not resolve names."
+        )
+    raise _unknown(host, variables, "bind and announce", "an address that all Redis and Tyk hosts reach")
+
+
+def client_address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
+    """The IP address from which a Tyk host connects, which is found as that of a Redis host is."""
+    address = _address_if_known(variables)
+    if address is not None:
+        return address
+    if variables.get("redis_address"):
+        raise DescriptionError(
+            f"{host}: redis_address is {variables['redis_address']!r}; give the IP address itself from which it"
+            " connects to Redis, the firewall does not resolve names."
+        )
+    raise _unknown(host, variables, "admit in the firewall", "the address from which it connects to Redis")
+
+
+def _address_if_known(variables: t.Mapping[str, t.Any]) -> str | None:
     given = variables.get("redis_address")
     if given:
-        address = _address(given)
-        if address is None:
-            raise DescriptionError(
-                f"{host}: redis_address is {given!r}; give the IP address itself by which other hosts reach it,"
-                " Redis Cluster does not resolve names."
-            )
-        return address
-    facts = variables.get("ansible_facts") or {}
-    for candidate in (variables.get("ansible_host"), (facts.get("default_ipv4") or {}).get("address")):
+        return _address(given)
+    for candidate in (variables.get("ansible_host"), _default_route(variables).get("address")):
         address = _address(candidate) if candidate else None
         if address is not None:
             return address
-    raise DescriptionError(
-        f"{host}: no IP address to bind and announce is known. Set the host variable redis_address"
-        " to an address that all Redis and Tyk hosts reach."
+    return None
+
+
+def _default_route(variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    return (variables.get("ansible_facts") or {}).get("default_ipv4") or {}
+
+
+def _unknown(host: str, variables: t.Mapping[str, t.Any], purpose: str, wanted: str) -> DescriptionError:
+    """Why nothing says where a host is: it depends on whether the host itself has been asked."""
+    given = variables.get("ansible_host")
+    named = f"its ansible_host is {given!r}, which is no IP address that others could connect to, and " if given else ""
+    asked = "default_ipv4" in (variables.get("ansible_facts") or {})
+    why = (
+        "it has no default route for IPv4" if asked else "it was not asked, because it is down or --limit leaves it out"
+    )
+    return DescriptionError(
+        f"{host}: no IP address to {purpose} is known: {named}{why}. Set the host variable redis_address to {wanted}"
+        f"{'' if asked else ', or run when it is up and without --limit'}."
     )
 
 
@@ -1041,7 +1094,7 @@ def admitted(
                 data.append(wires[0])
                 bus.append(wires[1])
     members = [address_of(one, hostvars[one]) for one in redis_hosts]
-    clients = [address_of(one, hostvars[one]) for one in tyk_hosts]
+    clients = [client_address_of(one, hostvars[one]) for one in tyk_hosts]
     return {
         "client_ports": sorted(set(data)),
         "bus_ports": sorted(set(bus)),
@@ -1077,11 +1130,51 @@ def former_is_off(
 
 
 def controls(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], redis_hosts: t.Sequence[str]) -> list[str]:
-    """Where each Redis host takes SSH, which has to be reached where the ports of Redis must not be."""
-    return [
-        _endpoint(address_of(host, hostvars[host]), _whole_number(hostvars[host].get("ansible_port")) or SSH_PORT)
-        for host in redis_hosts
-    ]
+    """A port of each Redis host that has to be reached where those of Redis must not be.
+
+    ``tyk_redis_control``, else where Ansible itself connects to: ``ansible_host``, also a name, and ``ansible_port``,
+    else the one of SSH. Without an ``ansible_host`` that others could dial it is the address of the instances.
+    """
+    return [_control_of(host, hostvars[host]) for host in redis_hosts]
+
+
+def _control_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
+    remedy = (
+        "give an address or a name of this host, and a port that others reach, for example '192.0.2.14:22' or"
+        " '[2001:db8::14]:22'"
+    )
+    given = variables.get("tyk_redis_control")
+    if given:
+        endpoint = _split(given, True)
+        if endpoint is None or _is_own(endpoint[0]):
+            raise DescriptionError(f"{host}: tyk_redis_control is {_without_login(given)}; {remedy}.")
+        return _endpoint(*endpoint)
+    named = str(variables.get("ansible_host") or "")
+    address, port = _address(named) or (named if _is_name(named) else ""), variables.get("ansible_port")
+    if not address or _is_own(address):
+        # A port that is forwarded to the host on the controller is no port of the host.
+        port = None if address else port
+        address = address_of(host, variables)
+    if _is_own(address):
+        raise DescriptionError(
+            f"{host}: its address is {address}, which leads nowhere but to the host that dials it. Set the host"
+            f" variable tyk_redis_control: {remedy}."
+        )
+    number = SSH_PORT if port in (None, "") else _whole_number(port)
+    if number is None or not 1 <= number <= HIGHEST_PORT:
+        raise DescriptionError(
+            f"{host}: ansible_port is {port!r}; it must be a port from 1 to {HIGHEST_PORT}. Correct it, or set the host"
+            f" variable tyk_redis_control: {remedy}."
+        )
+    return _endpoint(address, number)
+
+
+def _is_own(address: str) -> bool:
+    """Whether the address leads to the host itself, whoever dials it."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.rstrip(".").rpartition(".")[2].lower() == "localhost"
 
 
 def dropped(

@@ -20,6 +20,8 @@ NO_OUTSIDER = (
     "No host is in the group tyk_redis_outsider, so that it is not proved that the firewall keeps others away from"
     " Redis. Put a host there that has no business with Redis."
 )
+# Whose members the firewall admits.
+ADMITTED = frozenset({"redis", "tyk_gateway", "tyk_dashboard", "tyk_pump", "tyk_mdcb"})
 
 
 def findings(
@@ -32,8 +34,8 @@ def findings(
 
     Args:
         hostvars: the variables of all hosts, with what verify.yml has registered.
-        hosts: the Redis and Tyk hosts that were asked. Of one that could not be reached nothing is said here.
-        outsiders: the hosts from which Redis must not be reached.
+        hosts: the hosts that were asked. Of a Redis or Tyk host that could not be reached nothing is said here.
+        outsiders: the hosts from which Redis must not be reached, also those that were not asked.
         described: the description.
     """
     tunnels, certificates, failed = [], [], []
@@ -52,14 +54,36 @@ def findings(
     if described["topology"] == "cluster" and described["encryption"] == "none":
         remarks.insert(0, IN_THE_CLEAR)
     if described["firewall"]:
-        for host in outsiders:
-            outside = (hostvars[host].get("tyk_redis_outside") or {}).get("problems")
-            if outside is None:
-                problems.append(
-                    f"{host}: nothing was proved about the firewall from this host, because it could not be reached."
-                )
-            else:
-                problems += [f"{host}: {sentence}" for sentence in outside]
-        if not outsiders:
-            remarks.append(NO_OUTSIDER)
+        outside = _outside(hostvars, hosts, outsiders)
+        problems += outside["problems"]
+        remarks += outside["remarks"]
+    return {"problems": problems, "remarks": remarks}
+
+
+def _outside(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Sequence[str], outsiders: t.Sequence[str]
+) -> dict[str, list[str]]:
+    problems, remarks, left_out = [], [], []
+    for host in outsiders:
+        proof = hostvars[host].get("tyk_redis_outside") or {}
+        if ADMITTED.intersection(hostvars[host].get("group_names") or ()):
+            problems.append(
+                f"{host} is in the group tyk_redis_outsider, and among the hosts that the firewall admits. Take it out"
+                " of that group, and put a host there that has no business with Redis."
+            )
+        elif host not in hosts:
+            left_out.append(host)
+        elif "problems" in proof:
+            problems += [f"{host}: {sentence}" for sentence in proof["problems"]]
+        else:
+            unreachable = proof.get("unreachable") or "msg" not in proof
+            why = ", because it could not be reached." if unreachable else f": {proof['msg']}"
+            problems.append(f"{host}: nothing was proved about the firewall from this host{why}")
+    if left_out:
+        remarks.append(
+            f"Nothing was proved about the firewall from {', '.join(left_out)}, because --limit leaves"
+            f" {'it' if len(left_out) == 1 else 'them'} out."
+        )
+    if not outsiders:
+        remarks.append(NO_OUTSIDER)
     return {"problems": problems, "remarks": remarks}

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._cluster_view import primaries_wanted
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._description import MAIN
-from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_pools import DEFAULT_POOL_SIZE, demands
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_pools import DEFAULT_POOL_SIZE, Demand, demands
 
 # Beyond this many connections through one process of spiped, idle ones included, every command waits noticeably for its
 # poll(2): 0.6 ms beside 200 idle connections, 1.2 ms beside 500, 2.5 ms beside 1000.
@@ -46,9 +47,8 @@ def remarks(
     if described.get("topology") != "cluster" or mode == "none":
         return []
     size = described.get("pool_size") or DEFAULT_POOL_SIZE
-    total = size * sum(one.total(MAIN) for one in demands(components, described.get("sections") or {}))
-    hosts = list(instances)
-    most = max((hosts.count(host) for host in hosts), default=0)
+    demanded = demands(components, described.get("sections") or {})
+    total = size * sum(one.total(MAIN) for one in demanded)
     found = []
     if mode == "spiped" and total > SPIPED_CONNECTIONS:
         found.append(
@@ -56,10 +56,10 @@ def remarks(
             f" becomes slow beyond about {SPIPED_CONNECTIONS}, idle ones included. Lower tyk_redis.pool_size (now"
             f" {size}), or use encryption tls or tls_tunnel, which idle connections do not slow."
         )
-    needed = total if mode == "spiped" else total * most
-    if mode in ("spiped", "tls_tunnel") and needed > tunnel_connections:
+    where, needed = _fullest(mode, size, demanded, list(instances), described.get("replicas_per_primary") or 0)
+    if needed > tunnel_connections:
         found.append(
-            f"Tyk's pools may open {needed} connections through one process of a tunnel, which takes"
+            f"Tyk's pools may open {needed} connections through one process of a tunnel (on {where}), which takes"
             f" {tunnel_connections} (tunnel_connections); the others wait. Raise that, or lower tyk_redis.pool_size"
             f" (now {size})."
         )
@@ -73,3 +73,24 @@ def remarks(
             f" after the other.{faster}"
         )
     return found
+
+
+def _fullest(
+    mode: str, size: int, demanded: t.Sequence[Demand], hosts: t.Sequence[str], replicas_per_primary: int
+) -> tuple[str, int]:
+    """Where the process of a tunnel is that may get the most connections of Tyk's pools, and how many.
+
+    On a Redis host they come from all of Tyk. A process of spiped has one instance behind it; HAProxy has all of that
+    host, which may all be primaries at some time. On a Tyk host HAProxy carries what the component there opens to all
+    of the cluster, and pools grow on primaries only. Which components share a host is not known here: one is assumed.
+    """
+    total = size * sum(one.total(MAIN) for one in demanded)
+    if mode == "spiped":
+        return "a Redis host", total
+    if mode != "tls_tunnel" or not demanded:
+        return "", 0
+    far = total * max((hosts.count(host) for host in hosts), default=0)
+    component, pools = max(((one.component, one.pools.get(MAIN, 0)) for one in demanded), key=lambda one: one[1])
+    near = size * pools * primaries_wanted(len(hosts), replicas_per_primary)
+    name = "MDCB" if component == "mdcb" else f"the {component}"
+    return (f"a host of {name}", near) if near > far else ("a Redis host", far)

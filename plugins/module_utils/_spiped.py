@@ -81,12 +81,63 @@ def plan(
     return steps
 
 
-def moved(ends: t.Sequence[t.Mapping[str, t.Any]], folder: str, there: t.Mapping[str, There]) -> list[str]:
-    """The new targets of near ends that carry connections now: each has to be there before its end is restarted."""
+@dataclass(frozen=True)
+class Move:
+    """A near end that carries connections now, the host of its instance, and where it leads and shall lead."""
+
+    name: str
+    peer: str
+    before: str
+    after: str
+
+
+def moves(ends: t.Sequence[t.Mapping[str, t.Any]], folder: str, there: t.Mapping[str, There]) -> list[Move]:
+    """The near ends whose connections end because they are turned to another key or target."""
     return [
-        end["target"]
+        Move(end["name"], end.get("peer") or end["target"], _target_of(there[end["name"]].settings), end["target"])
         for end in ends
         if end["kind"] == "dial"
         and there.get(end["name"], There()).active
         and there[end["name"]].settings != settings_of(end, folder)
     ]
+
+
+def _target_of(settings: str) -> str:
+    """The target in the settings as ends have it; empty when there is none."""
+    targets = [line.partition("=")[2] for line in settings.splitlines() if line.startswith("TARGET=")]
+    address, colon, port = targets[0].rpartition(":") if targets else ("", "", "")
+    return f"{address if ':' in address else address.strip('[]')}{colon}{port}"
+
+
+def refusals(moving: t.Sequence[Move], listening: t.Container[str]) -> list[str]:
+    """A sentence for each host whose near ends would be turned from what works now to what does not.
+
+    Args:
+        moving: what moves() returns.
+        listening: those of its targets, former and new ones, that can be connected to.
+    """
+    kept = [one for one in moving if one.after not in listening and one.before in listening]
+    return [
+        f"{peer} does not listen at {', '.join(one.after for one in own)} yet, but still does at"
+        f" {', '.join(one.before for one in own)}, so that the near ends that carry connections now are not turned"
+        " over."
+        for peer, own in _by_peer(kept).items()
+    ]
+
+
+def warnings(moving: t.Sequence[Move], listening: t.Container[str]) -> list[str]:
+    """A sentence for each host that listens neither where its near ends lead nor where they are turned to."""
+    lost = [one for one in moving if one.after not in listening and one.before not in listening]
+    return [
+        f"{peer} does not listen at {', '.join(one.after for one in own)}, and neither where its near ends have led so"
+        " far, so that it may be down. They were turned over all the same. Run site.yml for it when it is back: it"
+        " needs the key that they speak now."
+        for peer, own in _by_peer(lost).items()
+    ]
+
+
+def _by_peer(moving: t.Iterable[Move]) -> dict[str, list[Move]]:
+    found: dict[str, list[Move]] = {}
+    for one in moving:
+        found.setdefault(one.peer, []).append(one)
+    return found

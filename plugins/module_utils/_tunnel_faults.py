@@ -98,6 +98,13 @@ def _dialling(
             f"the tunnel to {_what(end)} does not open: key {number} is another one here than on {end['peer']}. Run"
             " site.yml for both."
         )
+    if far is None:
+        # As long as its host has not told, a Redis that is down looks the same from here.
+        return (
+            f"the tunnel to {_what(end)} does not open, though {end['wire']} listens: either the Redis behind it is"
+            f" down, or the two ends do not accept each other's key or certificate. {end['peer']} could tell which, but"
+            " was not or could not be asked. Run verify.yml for it too."
+        )
     return (
         f"the tunnel to {_what(end)} does not open, though {end['wire']} listens: the two ends do not accept each"
         " other's key or certificate. Compare what they log, and run site.yml for both hosts."

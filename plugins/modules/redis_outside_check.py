@@ -12,7 +12,7 @@ version_added: 0.2.0
 description:
   - Connects to every port and hangs up at once. Nothing is sent.
   - Also connects to a port of each host that has to be open, such as the one for SSH, because a host whose network is
-    down reaches nothing and proves nothing.
+    down reaches nothing and proves nothing. Where no way leads to a port, nothing is proved either.
 author:
   - The apiops.tyk_redis contributors (@apiops)
 extends_documentation_fragment:
@@ -62,23 +62,56 @@ problems:
 """
 
 import concurrent.futures
+import errno
+import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
 
 WORKERS = 64
+REACHED = "reached"
+SILENT = "silent"
+# Said by this host or by one on the way. A firewall that drops says nothing.
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def reached(endpoint: str, timeout: float) -> bool:
+def tried(endpoint: str, timeout: float) -> str:
+    """REACHED, SILENT, or why no packet gets there."""
     address, _colon, port = endpoint.rpartition(":")
     try:
         socket.create_connection((address.strip("[]"), int(port)), timeout).close()
     except ConnectionRefusedError:
         # The packet came through; that nobody listens at the moment is not the firewall's doing.
-        return True
-    except OSError:
-        return False
-    return True
+        return REACHED
+    except OSError as exc:
+        return os.strerror(exc.errno) if exc.errno in NO_WAY else SILENT
+    except UnicodeError:
+        # A name that cannot be one of the DNS.
+        return SILENT
+    return REACHED
+
+
+def problems_of(closed: list[str], control: list[str], answers: dict[str, str]) -> list[str]:
+    problems = [
+        f"{one} can be reached from here, though the firewall should drop it: run site.yml, and look for what else may"
+        " admit it."
+        for one in closed
+        if answers[one] == REACHED
+    ]
+    problems += [
+        f"{one} cannot be reached from here, so that nothing is proved about the ports of Redis there. Use a host"
+        " in the same network, or set tyk_redis_control of the Redis host to a port that others reach."
+        for one in control
+        if answers[one] != REACHED
+    ]
+    # One for each address, and not one for each port.
+    reasons = {one.rpartition(":")[0]: answers[one] for one in closed if answers[one] not in (REACHED, SILENT)}
+    problems += [
+        f"No way leads from here to {address} ({reason}), so that nothing is proved about the ports of Redis there. Use"
+        " a host in the same network."
+        for address, reason in reasons.items()
+    ]
+    return problems
 
 
 def main() -> None:
@@ -93,20 +126,8 @@ def main() -> None:
     closed, control = module.params["closed"], module.params["open"]
     timeout = float(module.params["timeout"])
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        answers = dict(zip([*closed, *control], pool.map(lambda one: reached(one, timeout), [*closed, *control])))
-    problems = [
-        f"{one} can be reached from here, though the firewall should drop it: run site.yml, and look for what else may"
-        " admit it."
-        for one in closed
-        if answers[one]
-    ]
-    problems += [
-        f"{one} cannot be reached from here, so that nothing is proved about the ports of Redis there. Use a host"
-        " in the same network."
-        for one in control
-        if not answers[one]
-    ]
-    module.exit_json(changed=False, problems=problems)
+        answers = dict(zip([*closed, *control], pool.map(lambda one: tried(one, timeout), [*closed, *control])))
+    module.exit_json(changed=False, problems=problems_of(closed, control, answers))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ description:
   - An end that runs with older settings than those on the disk, for example because an earlier run was cut off, is
     restarted.
   - Before a near end that carries connections is turned to another target, that is connected to. When it does not
-    listen, nothing is changed.
+    listen, but the former one does, nothing is changed on this host. When neither listens, its host may be down; the
+    end is turned over, with a warning.
 author:
   - The apiops.tyk_redis contributors (@apiops)
 extends_documentation_fragment:
@@ -107,6 +108,7 @@ plan:
     - restart dial-redis2-6379
 """
 
+import concurrent.futures
 import os
 import socket
 import typing as t
@@ -118,12 +120,15 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._spiped import (
     UNIT,
     Step,
     There,
-    moved,
+    moves,
     plan,
+    refusals,
     settings_of,
+    warnings,
 )
 
 CONNECT_SECONDS = 5.0
+WORKERS = 32
 TEMPLATE = "/etc/systemd/system/tyk-redis-spiped@.service"
 
 
@@ -169,6 +174,14 @@ def listens(endpoint: str) -> bool:
     return True
 
 
+def listening(targets: t.Iterable[str]) -> set[str]:
+    """Those of the targets that can be connected to."""
+    asked = sorted(set(targets))
+    # At once, because those of a host that is down take all the time that they are given.
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        return {target for target, answers in zip(asked, pool.map(listens, asked)) if answers}
+
+
 def take(module: AnsibleModule, step: Step, folder: str) -> None:
     path = os.path.join(folder, step.name + SUFFIX)
     unit = UNIT.format(step.name)
@@ -194,12 +207,17 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     # Only those that exist; the others were asked about to learn whether a unit of that name runs.
     before = {name: one for name, one in there.items() if one.settings or one.active or one.enabled}
     steps = plan(ends, folder, before, module.params["prune"])
-    silent = [] if module.check_mode else [target for target in moved(ends, folder, before) if not listens(target)]
-    if silent:
+    # In check mode the far ends have not been made ready.
+    moving = [] if module.check_mode else moves(ends, folder, before)
+    there_now = listening(target for one in moving for target in (one.before, one.after) if target)
+    refused = refusals(moving, there_now)
+    if refused:
         module.fail_json(
-            msg=f"Nothing listens at {', '.join(silent)} yet, so that the near ends that carry connections now are not"
-            " turned to it. Run for every host, without --limit, so that the far ends come first. Nothing was changed."
+            msg=f"{' '.join(refused)} Run for every host, without --limit, so that the far ends come first. Nothing was"
+            " changed."
         )
+    for warning in warnings(moving, there_now):
+        module.warn(warning)
     if not module.check_mode:
         if steps:
             module.run_command(["systemctl", "daemon-reload"], check_rc=True)

@@ -107,7 +107,6 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._certificate_faul
     Held,
     Refusal,
     fields_of,
-    holds_key,
     is_name,
     key_faults,
     labelled,
@@ -267,8 +266,9 @@ def problems_of(
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "authorities": {"type": "str", "required": True},
-            "certificate": {"type": "str", "required": True},
+            # A key in the wrong place is one all the same, and the options are written to the host's journal.
+            "authorities": {"type": "str", "required": True, "no_log": True},
+            "certificate": {"type": "str", "required": True, "no_log": True},
             "key": {"type": "str", "required": True, "no_log": True},
             "server_names": {"type": "list", "elements": "str", "default": []},
             "client": {"type": "bool", "default": True},
@@ -276,8 +276,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = {name: module.params[name] for name in ("authorities", "certificate", "key", "server_names", "client")}
-    # A key in the wrong place is one all the same, and the options are shown in the result.
-    module.no_log_values.update(text for text in (options["authorities"], options["certificate"]) if holds_key(text))
     # The same one may come out of several handshakes.
     problems = list(dict.fromkeys(problems_of(module, **options)))
     if problems:

@@ -58,7 +58,7 @@ def is_open(endpoint: str) -> str:
 def proves_nothing(endpoint: str) -> str:
     return (
         f"{endpoint} cannot be reached from here, so that nothing is proved about the ports of Redis there. Use a host"
-        " in the same network."
+        " in the same network, or set tyk_redis_control of the Redis host to a port that others reach."
     )
 
 

@@ -128,7 +128,7 @@ def test_encryption_is_derived_or_refused() -> None:
             asked()
         assert str(caught.value) == "redis2: redis_loopback is '127.0.0.1'; give an address of 127.64.0.0/16."
     nowhere = {**HOSTVARS, "gw1": {}}
-    with pytest.raises(AnsibleFilterError, match=r"^gw1: no IP address to bind and announce is known\. "):
+    with pytest.raises(AnsibleFilterError, match=r"^gw1: no IP address to admit in the firewall is known: "):
         FILTERS["admitted"](nowhere, "redis1", REDIS, ["gw1"], plain)
 
 

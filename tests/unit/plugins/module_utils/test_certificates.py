@@ -204,6 +204,28 @@ def test_hosts_of_which_nothing_is_known_stop_nobody() -> None:
     assert unready([], 2, [2]) == []
 
 
+def test_every_folder_of_a_host_is_judged() -> None:
+    ready, late = host("redis1", 2, 1, 2)["__pki_there"]["stdout"], host("redis1", 1, 1)["__pki_there"]["stdout"]
+    for folders in ((ready, late), (late, ready), (late, late)):
+        there = {"stdout": "".join(f"{folder}#####\n" for folder in folders)}
+        assert unready([{"inventory_hostname": "redis1", "__pki_there": there}], 2, [1, 2]) == ["redis1"]
+    there = {"stdout": f"{ready}#####\n{ready}#####\n"}
+    assert unready([{"inventory_hostname": "redis1", "__pki_there": there}], 2, [1, 2]) == []
+
+
+def test_hosts_of_which_nothing_is_known_stop_what_takes_something_away() -> None:
+    def judged(shows: int, trusts: list[int], authority: int, trusted: list[int]) -> list[str]:
+        return unready([host("redis1", shows, *trusts)], authority, trusted, ["gateway2"])
+
+    assert judged(1, [1], 1, [1]) == []
+    assert judged(1, [1], 1, [1, 2]) == []
+    assert judged(1, [1, 2], 2, [1, 2]) == ["gateway2"]
+    assert judged(2, [1, 2], 2, [1, 2]) == []
+    assert judged(2, [1, 2], 2, [2]) == ["gateway2"]
+    assert judged(2, [2], 2, [2]) == []
+    assert unready([host("redis1", None)], 1, [1], ["gateway2"]) == []
+
+
 def test_of_several_certificates_the_first_is_shown() -> None:
     first, second = ("# apiops.tyk_redis authority 2\n", "# apiops.tyk_redis authority 1\n")
     for trusts in ("", first, second + first):

@@ -17,6 +17,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     KEYS,
     DescriptionError,
     address_of,
+    client_address_of,
     config_text,
     describe,
     endpoints_of,
@@ -1262,22 +1263,46 @@ def test_an_address_that_no_other_host_can_use_is_refused(given: t.Any) -> None:
     )
 
 
+NOT_ASKED = "it was not asked, because it is down or --limit leaves it out. "
+NO_ROUTE = "it has no default route for IPv4. "
+NAMED = "its ansible_host is 'redis1.example', which is no IP address that others could connect to, and "
+
+
 @pytest.mark.parametrize(
-    "variables",
+    ("variables", "why"),
     [
-        {},
-        {"ansible_host": "redis1.example"},
-        {"ansible_host": "redis1.example", "ansible_facts": {}},
-        {"ansible_facts": {"default_ipv4": {}}},
-        {"ansible_facts": None},
+        pytest.param({}, NOT_ASKED, id="nothing"),
+        pytest.param({"ansible_host": "", "ansible_facts": None}, NOT_ASKED, id="empty"),
+        pytest.param({"ansible_host": "redis1.example"}, NAMED + NOT_ASKED, id="a name"),
+        pytest.param({"ansible_host": "redis1.example", "ansible_facts": {}}, NAMED + NOT_ASKED, id="no facts"),
+        pytest.param({"ansible_facts": {"default_ipv4": {}}}, NO_ROUTE, id="no default route"),
+        pytest.param(
+            {"ansible_host": "redis1.example", "ansible_facts": {"default_ipv4": {}}},
+            NAMED + NO_ROUTE,
+            id="a name and no default route",
+        ),
     ],
 )
-def test_an_address_that_nobody_knows_must_be_given(variables: dict[str, t.Any]) -> None:
+def test_an_address_that_nobody_knows_must_be_given(variables: dict[str, t.Any], why: str) -> None:
+    later = ", or run when it is up and without --limit" if why.endswith(NOT_ASKED) else ""
+    for ask, purpose, wanted in (
+        (address_of, "bind and announce", "an address that all Redis and Tyk hosts reach"),
+        (client_address_of, "admit in the firewall", "the address from which it connects to Redis"),
+    ):
+        with pytest.raises(DescriptionError) as caught:
+            ask("redis1", variables)
+        assert str(caught.value) == (
+            f"redis1: no IP address to {purpose} is known: {why}Set the host variable redis_address to {wanted}{later}."
+        )
+
+
+def test_a_client_is_admitted_by_its_address_only() -> None:
+    assert client_address_of("gw1", {"ansible_host": "gw1.example", **FACTS}) == "192.0.2.3"
     with pytest.raises(DescriptionError) as caught:
-        address_of("redis1", variables)
+        client_address_of("gw1", {"redis_address": "gw1.example", **FACTS})
     assert str(caught.value) == (
-        "redis1: no IP address to bind and announce is known. Set the host variable redis_address"
-        " to an address that all Redis and Tyk hosts reach."
+        "gw1: redis_address is 'gw1.example'; give the IP address itself from which it connects to Redis, the firewall"
+        " does not resolve names."
     )
 
 
@@ -1415,6 +1440,7 @@ def test_whether_a_host_leaves_is_never_guessed(leaving: t.Any) -> None:
         ("redis_adress", "redis_address"),
         ("redis_zones", "redis_zone"),
         ("redis_loopbak", "redis_loopback"),
+        ("tyk_redis_controls", "tyk_redis_control"),
         ("redis_cluster_move_stal", "redis_cluster_move_stall"),
         ("redis_cluster_alow_dataloss", "redis_cluster_allow_data_loss"),
     ],

@@ -772,6 +772,124 @@ def test_an_instance_that_has_left_is_not_told_anything() -> None:
     assert ports_told == [6379]
 
 
-def test_a_control_is_where_a_host_takes_ssh() -> None:
-    hostvars = {**HOSTVARS, "redis1": {**HOSTVARS["redis1"], "ansible_port": "2222"}}
-    assert controls(hostvars, REDIS) == ["192.0.2.1:2222", "[2001:db8::2]:22"]
+@pytest.mark.parametrize(
+    ("variables", "control"),
+    [
+        pytest.param({"redis_address": "192.0.2.1"}, "192.0.2.1:22", id="the address of its instances"),
+        pytest.param({"redis_address": "192.0.2.1", "ansible_port": "2222"}, "192.0.2.1:2222", id="another port"),
+        pytest.param(
+            {"redis_address": "192.0.2.1", "ansible_host": "198.51.100.1", "ansible_port": 2222},
+            "198.51.100.1:2222",
+            id="where Ansible connects to",
+        ),
+        # Of such a host no address needs to be known.
+        pytest.param({"ansible_host": "redis1.example", "ansible_port": ""}, "redis1.example:22", id="a name"),
+        pytest.param({"ansible_host": "2001:DB8::1"}, "[2001:db8::1]:22", id="IPv6"),
+        pytest.param(
+            {"redis_address": "192.0.2.1", "ansible_host": "fe80::1%eth0", "ansible_port": 23},
+            "192.0.2.1:23",
+            id="an address for the controller alone",
+        ),
+        # The controller comes by a port of its own that is forwarded.
+        pytest.param(
+            {"redis_address": "192.0.2.1", "ansible_host": "127.0.0.1", "ansible_port": 2200},
+            "192.0.2.1:22",
+            id="forwarded",
+        ),
+        pytest.param(
+            {"redis_address": "192.0.2.1", "ansible_host": "localhost", "ansible_port": 2200},
+            "192.0.2.1:22",
+            id="forwarded, by a name",
+        ),
+        pytest.param(
+            {"tyk_redis_control": "192.0.2.1:443", "ansible_host": "redis1.example", "ansible_port": "x"},
+            "192.0.2.1:443",
+            id="given",
+        ),
+        pytest.param({"tyk_redis_control": "[2001:DB8::1]:443"}, "[2001:db8::1]:443", id="given with IPv6"),
+        pytest.param({"tyk_redis_control": "redis1.example:443"}, "redis1.example:443", id="given as a name"),
+        pytest.param({"tyk_redis_control": "", "redis_address": "192.0.2.1"}, "192.0.2.1:22", id="given empty"),
+    ],
+)
+def test_a_control_is_where_ansible_connects_to_or_what_is_given(variables: dict[str, t.Any], control: str) -> None:
+    hostvars = {**HOSTVARS, "redis1": variables}
+    assert controls(hostvars, REDIS) == [control, "[2001:db8::2]:22"]
+
+
+REMEDY = (
+    "give an address or a name of this host, and a port that others reach, for example '192.0.2.14:22' or"
+    " '[2001:db8::14]:22'."
+)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:22", "192.0.2:22", ":22", "a b:22"),
+        22,
+        # From elsewhere these lead to who asks.
+        *("127.0.0.1:22", "localhost:22", "[::1]:22"),
+    ],
+)
+def test_a_control_that_proves_nothing_is_refused(given: t.Any) -> None:
+    hostvars = {"redis1": {"redis_address": "192.0.2.1", "tyk_redis_control": given}}
+    assert refused(lambda: controls(hostvars, ["redis1"])) == f"redis1: tyk_redis_control is {given!r}; {REMEDY}"
+
+
+@pytest.mark.parametrize("port", ["ssh", 0, 65536, True, [22]])
+def test_a_port_that_is_none_is_refused(port: t.Any) -> None:
+    hostvars = {"redis1": {"ansible_host": "redis1.example", "ansible_port": port}}
+    assert refused(lambda: controls(hostvars, ["redis1"])) == (
+        f"redis1: ansible_port is {port!r}; it must be a port from 1 to 65535. Correct it, or set the host variable"
+        f" tyk_redis_control: {REMEDY}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({"ansible_host": "127.0.0.1", "ansible_port": 2200}, "127.0.0.1"),
+        ({"ansible_host": "localhost", "redis_address": "127.0.0.2"}, "127.0.0.2"),
+        ({"ansible_host": "::1"}, "::1"),
+    ],
+)
+def test_a_host_that_only_itself_reaches_has_no_control(variables: dict[str, t.Any], address: str) -> None:
+    assert refused(lambda: controls({"redis1": variables}, ["redis1"])) == (
+        f"redis1: its address is {address}, which leads nowhere but to the host that dials it. Set the host variable"
+        f" tyk_redis_control: {REMEDY}"
+    )
+
+
+@given(
+    variables=st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.text(max_size=12) | st.ip_addresses().map(str) | st.integers() | st.none() | st.booleans()
+            for name in ("tyk_redis_control", "ansible_host", "ansible_port", "redis_address")
+        },
+    )
+)
+def test_whatever_is_given_a_control_is_one_that_can_be_dialled_or_refused(variables: dict[str, t.Any]) -> None:
+    try:
+        (control,) = controls({"redis1": variables}, ["redis1"])
+    except DescriptionError as exc:
+        assert str(exc).startswith("redis1: ") and str(exc).endswith(".")
+        return
+    address, _colon, port = control.rpartition(":")
+    assert address and 1 <= int(port) <= 65535
+
+
+def test_a_host_without_a_known_address_is_named_with_what_to_do() -> None:
+    hostvars = {**HOSTVARS, "gw1": {"ansible_host": "gw1.example"}, "redis2": {"ansible_host": "redis2.example"}}
+    assert refused(lambda: admitted(hostvars, "redis1", ["redis1"], ["gw1"], described("none"))) == (
+        "gw1: no IP address to admit in the firewall is known: its ansible_host is 'gw1.example', which is no IP"
+        " address that others could connect to, and it was not asked, because it is down or --limit leaves it out. Set"
+        " the host variable redis_address to the address from which it connects to Redis, or run when it is up and"
+        " without --limit."
+    )
+    assert refused(lambda: admitted(hostvars, "redis1", REDIS, ["gw1"], described("none"))) == (
+        "redis2: no IP address to bind and announce is known: its ansible_host is 'redis2.example', which is no IP"
+        " address that others could connect to, and it was not asked, because it is down or --limit leaves it out. Set"
+        " the host variable redis_address to an address that all Redis and Tyk hosts reach, or run when it is up and"
+        " without --limit."
+    )

@@ -96,7 +96,7 @@ def test_tunnels_come_first_then_failures_then_certificates_then_the_firewall() 
         "out1": {"tyk_redis_outside": {"problems": ["192.0.2.1:6379 can be reached."]}},
         "out2": {},
     }
-    found = findings(hostvars, ["redis1", "gw1"], ["out1", "out2"], described(firewall=True))
+    found = findings(hostvars, ["redis1", "gw1", "out1", "out2"], ["out1", "out2"], described(firewall=True))
     host = "/etc/tyk-redis-tls/redis/host.crt"
     remedy = "run site.yml, which renews those that its own authority has issued; others you have to bring."
     assert found == {
@@ -159,14 +159,51 @@ def test_that_all_is_in_the_clear_is_the_first_remark_and_the_outsider_the_last(
             {"tyk_redis_outside": {"problems": ["One.", "Two."]}}, ["out1: One.", "out1: Two."], id="as the module says"
         ),
         pytest.param({"tyk_redis_outside": {"unreachable": True}}, [f"out1: {NOT_PROVED}"], id="unreachable"),
+        pytest.param(
+            {"tyk_redis_outside": {"unreachable": True, "msg": "No route to host"}},
+            [f"out1: {NOT_PROVED}"],
+            id="unreachable, as ssh says",
+        ),
+        pytest.param(
+            {"tyk_redis_outside": {"failed": True, "msg": "redis1: no IP address is known."}},
+            [
+                "out1: nothing was proved about the firewall from this host: redis1: no IP address is known.",
+            ],
+            id="failed for another reason",
+        ),
         pytest.param({"tyk_redis_outside": None}, [f"out1: {NOT_PROVED}"], id="null"),
         pytest.param({}, [f"out1: {NOT_PROVED}"], id="nothing was registered"),
     ],
 )
 def test_what_an_outsider_has_proved(known: dict[str, t.Any], problems: list[str]) -> None:
     hostvars = {"out1": known}
-    assert findings(hostvars, [], ["out1"], described(firewall=True)) == {"problems": problems, "remarks": []}
-    assert findings(hostvars, [], ["out1"], described(firewall=False)) == {"problems": [], "remarks": []}
+    assert findings(hostvars, ["out1"], ["out1"], described(firewall=True)) == {"problems": problems, "remarks": []}
+    assert findings(hostvars, ["out1"], ["out1"], described(firewall=False)) == {"problems": [], "remarks": []}
+
+
+def test_outsiders_that_a_limit_leaves_out_are_remarked_and_not_judged() -> None:
+    hostvars: dict[str, dict[str, t.Any]] = {"gw1": {}, "out1": {}, "out2": {}}
+    proved = {**hostvars, "out1": {"tyk_redis_outside": {"problems": []}}}
+    both, one = (
+        f"Nothing was proved about the firewall from {hosts}, because --limit leaves {them} out."
+        for hosts, them in (("out1, out2", "them"), ("out2", "it"))
+    )
+    on = described(firewall=True)
+    assert findings(hostvars, ["gw1"], ["out1", "out2"], on) == {"problems": [], "remarks": [both]}
+    assert findings(proved, ["gw1", "out1"], ["out1", "out2"], on) == {"problems": [], "remarks": [one]}
+    off = described(firewall=False)
+    assert findings(hostvars, ["gw1"], ["out1", "out2"], off) == {"problems": [], "remarks": []}
+
+
+@pytest.mark.parametrize("group", ["redis", "tyk_gateway", "tyk_dashboard", "tyk_pump", "tyk_mdcb"])
+def test_a_host_that_is_admitted_proves_nothing(group: str) -> None:
+    outside = {"tyk_redis_outside": {"problems": ["192.0.2.1:6379 can be reached."]}}
+    hostvars = {"gw1": {"group_names": [group, "tyk_redis_outsider"], **outside}}
+    for hosts in (["gw1"], []):
+        assert findings(hostvars, hosts, ["gw1"], described(firewall=True))["problems"] == [
+            "gw1 is in the group tyk_redis_outsider, and among the hosts that the firewall admits. Take it out of that"
+            " group, and put a host there that has no business with Redis."
+        ]
 
 
 def test_a_firewall_without_an_outsider_is_not_proved() -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_limits import OPENED_A_SECOND, remarks
 
 ONE_EACH = ("redis1", "redis2", "redis3")
-# One pump has one pool, so that the pool size is the number of connections.
+# One pump has one pool, so that the pool size is the number of connections to one instance.
 PUMP = {"pump": 1}
+ON_REDIS, ON_PUMP = "a Redis host", "a host of the pump"
 
 
 def described(mode: str | None, size: int | None = None, **changed: t.Any) -> dict[str, t.Any]:
@@ -30,9 +31,9 @@ def slow(total: int, size: int) -> str:
     )
 
 
-def full(needed: int, size: int, takes: int = 7500) -> str:
+def full(needed: int, size: int, takes: int = 7500, where: str = ON_REDIS) -> str:
     return (
-        f"Tyk's pools may open {needed} connections through one process of a tunnel, which takes {takes}"
+        f"Tyk's pools may open {needed} connections through one process of a tunnel (on {where}), which takes {takes}"
         f" (tunnel_connections); the others wait. Raise that, or lower tyk_redis.pool_size (now {size})."
     )
 
@@ -63,12 +64,12 @@ def long(total: int, size: int, mode: str, rate: int, seconds: int) -> str:
         ),
         pytest.param("tls", 8799, [], id="tls, all fits"),
         pytest.param("tls", 8800, [long(8800, 8800, "tls", 800, 11)], id="tls, long after a restart"),
-        pytest.param("tls_tunnel", 7500, [], id="tls_tunnel, all fits"),
-        pytest.param("tls_tunnel", 7501, [full(7501, 7501)], id="tls_tunnel is full"),
+        pytest.param("tls_tunnel", 2500, [], id="tls_tunnel, all fits"),
+        pytest.param("tls_tunnel", 2501, [full(7503, 2501, where=ON_PUMP)], id="tls_tunnel is full"),
         pytest.param(
             "tls_tunnel",
             11000,
-            [full(11000, 11000), long(11000, 11000, "tls_tunnel", 1000, 11)],
+            [full(33000, 11000, where=ON_PUMP), long(11000, 11000, "tls_tunnel", 1000, 11)],
             id="tls_tunnel, long after a restart",
         ),
     ],
@@ -101,17 +102,54 @@ def test_where_nothing_is_encrypted_nothing_is_said(description: dict[str, t.Any
 
 def test_one_process_of_haproxy_has_all_instances_of_a_host_behind_it() -> None:
     instances = ["redis1", "redis1", "redis2", "redis1", "redis2"]
-    assert remarks(described("tls_tunnel", 2500), PUMP, instances) == []
-    assert remarks(described("tls_tunnel", 2501), PUMP, instances) == [full(7503, 2501)]
+    # Each of the pumps has less: 5 pools.
+    pumps = {"pump": 5}
+    assert remarks(described("tls_tunnel", 500), pumps, instances) == []
+    assert remarks(described("tls_tunnel", 501), pumps, instances) == [full(7515, 501)]
     # Each instance has a process of spiped to itself.
-    assert remarks(described("spiped", 2501), PUMP, instances) == [slow(2501, 2501)]
+    assert remarks(described("spiped", 501), pumps, instances) == [slow(2505, 501)]
+
+
+def test_one_process_of_haproxy_leads_from_a_tyk_host_to_all_primaries() -> None:
+    instances = [*ONE_EACH, *ONE_EACH]
+    without, one, two = (described("tls_tunnel", 1251, replicas_per_primary=count) for count in (0, 1, 2))
+    assert remarks(without, PUMP, instances) == [full(7506, 1251, where=ON_PUMP)]
+    # Pools do not grow on replicas.
+    assert remarks(one, PUMP, instances) == remarks(two, PUMP, instances) == []
+    assert remarks({**one, "pool_size": 2500}, PUMP, instances) == []
+    assert remarks({**one, "pool_size": 2501}, PUMP, instances) == [full(7503, 2501, where=ON_PUMP)]
+    # On the way to one instance there is a process of spiped for that alone.
+    assert remarks(described("spiped", 2501, replicas_per_primary=1), PUMP, instances) == [slow(2501, 2501)]
+
+
+GATEWAY = full(8004, 667, where="a host of the gateway")
+
+
+@pytest.mark.parametrize(
+    ("components", "sentences"),
+    [
+        pytest.param({"gateway": 1}, [GATEWAY], id="the four pools of a gateway"),
+        pytest.param({"gateway": 2, "dashboard": 1}, [GATEWAY], id="the component with the most pools"),
+        pytest.param({"gateway": 3}, [full(8004, 667)], id="as many at a Redis host"),
+        pytest.param({"gateway": 4}, [full(10672, 667)], id="more at a Redis host"),
+        pytest.param({"dashboard": 4}, [], id="one pool of each dashboard"),
+    ],
+)
+def test_the_fullest_process_is_told(components: dict[str, int], sentences: list[str]) -> None:
+    found = remarks(described("tls_tunnel", 667), components, ONE_EACH)
+    assert [sentence for sentence in found if "(tunnel_connections)" in sentence] == sentences
+
+
+def test_mdcb_is_spelt_as_its_makers_do() -> None:
+    assert remarks(described("tls_tunnel", 2501), {"mdcb": 1}, ONE_EACH) == [full(7503, 2501, where="a host of MDCB")]
 
 
 @pytest.mark.parametrize("mode", ["spiped", "tls_tunnel"])
 def test_a_process_takes_what_it_was_given(mode: str) -> None:
-    assert remarks(described(mode, 100), PUMP, ONE_EACH, 100) == []
-    assert remarks(described(mode, 101), PUMP, ONE_EACH, 100) == [full(101, 101, 100)]
-    assert remarks(described("tls", 101), PUMP, ONE_EACH, 100) == []
+    instances = ["redis1"]
+    assert remarks(described(mode, 100), PUMP, instances, 100) == []
+    assert remarks(described(mode, 101), PUMP, instances, 100) == [full(101, 101, 100)]
+    assert remarks(described("tls", 101), PUMP, instances, 100) == []
 
 
 def test_only_pools_of_this_redis_count() -> None:

@@ -14,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._spiped import (
+    Move,
     Step,
     There,
-    moved,
+    moves,
     plan,
+    refusals,
     settings_of,
+    warnings,
 )
 
 FOLDER = "/etc/tyk-redis-tunnel"
@@ -95,14 +98,86 @@ def test_ends_come_in_the_order_that_was_asked() -> None:
     assert [step.name for step in plan([B, A], FOLDER, {}) if step.verb == "start"] == ["b", "a"]
 
 
-def test_a_near_end_that_carries_connections_is_moved_only_to_what_is_there() -> None:
-    after = end("a", "192.0.2.2:8379", key=2)
-    assert moved([after], FOLDER, {"a": running(A)}) == ["192.0.2.2:8379"]
+def test_a_near_end_that_carries_connections_is_moved() -> None:
+    after = end("a", "192.0.2.2:8379", key=2, peer="redis2")
+    moving = [Move("a", "redis2", "192.0.2.2:7379", "192.0.2.2:8379")]
+    assert moves([after], FOLDER, {"a": running(A)}) == moving
+    assert moves([after], FOLDER, {"a": running(A, stale=True, enabled=False)}) == moving
     # Nobody is cut off by one that does not run, or stays as it is, or is new, or is a far end.
-    assert moved([after], FOLDER, {"a": running(A, active=False)}) == []
-    assert moved([A], FOLDER, {"a": running(A, stale=True)}) == []
-    assert moved([after], FOLDER, {}) == []
-    assert moved([{**after, "kind": "serve"}], FOLDER, {"a": running(A)}) == []
+    assert moves([after], FOLDER, {"a": running(A, active=False)}) == []
+    assert moves([A], FOLDER, {"a": running(A, stale=True)}) == []
+    assert moves([after], FOLDER, {}) == []
+    assert moves([{**after, "kind": "serve"}], FOLDER, {"a": running(A)}) == []
+
+
+@pytest.mark.parametrize("target", ["192.0.2.2:7379", "[2001:db8::2]:7379"])
+def test_where_a_near_end_has_led_is_read_from_its_settings(target: str) -> None:
+    (move,) = moves([end("a", target, key=3)], FOLDER, {"a": running(end("a", target))})
+    assert (move.before, move.after) == (target, target)
+    # Its host is for messages only, and need not be given.
+    assert move.peer == target
+
+
+@pytest.mark.parametrize("settings", ["", "DIRECTION=-e\n", "TARGET=\n"])
+def test_where_a_near_end_has_led_may_not_be_known(settings: str) -> None:
+    (move,) = moves([A], FOLDER, {"a": running(A, settings=settings)})
+    assert move.before == ""
+
+
+OLD, NEW = "192.0.2.2:7379", "192.0.2.2:8379"
+TURN = Move("dial-redis2-6379", "redis2", OLD, NEW)
+TURN_BUS = Move("dial-redis2-6379-bus", "redis2", "192.0.2.2:17379", "192.0.2.2:18379")
+
+
+@pytest.mark.parametrize(
+    ("listening", "refused", "warned"),
+    [
+        pytest.param({OLD, NEW}, False, False, id="both"),
+        pytest.param({NEW}, False, False, id="the new one"),
+        pytest.param({OLD}, True, False, id="the former one only, which would be lost"),
+        pytest.param(set(), False, True, id="neither, so that nothing is lost"),
+    ],
+)
+def test_what_works_is_not_given_up_for_what_does_not(listening: set[str], refused: bool, warned: bool) -> None:
+    assert refusals([TURN], listening) == [
+        f"redis2 does not listen at {NEW} yet, but still does at {OLD}, so that the near ends that carry connections"
+        " now are not turned over."
+    ] * int(refused)
+    assert warnings([TURN], listening) == [
+        f"redis2 does not listen at {NEW}, and neither where its near ends have led so far, so that it may be down."
+        " They were turned over all the same. Run site.yml for it when it is back: it needs the key that they speak"
+        " now."
+    ] * int(warned)
+
+
+def test_a_host_that_is_down_stops_nobody_and_is_told_once() -> None:
+    other = Move("dial-redis3-6379", "redis3", "192.0.2.3:7379", "192.0.2.3:8379")
+    moving = [TURN, TURN_BUS, other]
+    assert refusals(moving, {other.before, other.after}) == []
+    assert [sentence.partition(",")[0] for sentence in warnings(moving, {other.after})] == [
+        "redis2 does not listen at 192.0.2.2:8379"
+    ]
+    assert "192.0.2.2:8379, 192.0.2.2:18379" in warnings(moving, {other.after})[0]
+    # One end of a host is refused, and another one is not asked for.
+    (sentence,) = refusals(moving, {OLD, other.before, other.after})
+    assert sentence.startswith(f"redis2 does not listen at {NEW} yet, but still does at {OLD},")
+
+
+def test_where_it_is_not_known_what_worked_nothing_is_refused() -> None:
+    unknown = Move("a", "redis2", "", NEW)
+    assert refusals([unknown], set()) == []
+    assert len(warnings([unknown], set())) == 1
+    assert refusals([unknown], {NEW}) == warnings([unknown], {NEW}) == []
+
+
+@given(
+    st.lists(st.builds(Move, st.just("a"), st.sampled_from(["redis2", "redis3"]), *[st.sampled_from([OLD, NEW])] * 2)),
+    st.sets(st.sampled_from([OLD, NEW])),
+)
+def test_a_move_is_refused_or_warned_of_exactly_when_it_leads_nowhere(moving: list[Move], listening: set[str]) -> None:
+    told = refusals(moving, listening) + warnings(moving, listening)
+    nowhere = {one.peer for one in moving if one.after not in listening}
+    assert {sentence.split()[0] for sentence in told} == nowhere
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

@@ -59,6 +59,11 @@ NEITHER_ACCEPTS = (
     "redis1: the tunnel to redis2:6379 does not open, though 192.0.2.2:7379 listens: the two ends do not accept each"
     " other's key or certificate. Compare what they log, and run site.yml for both hosts."
 )
+WHO_KNOWS = (
+    "redis1: the tunnel to redis2:6379 does not open, though 192.0.2.2:7379 listens: either the Redis behind it is"
+    " down, or the two ends do not accept each other's key or certificate. redis2 could tell which, but was not or"
+    " could not be asked. Run verify.yml for it too."
+)
 
 
 def test_each_program_has_its_unit() -> None:
@@ -145,11 +150,11 @@ def test_nothing_is_said_while_all_is_well() -> None:
             " firewall drops the connection.",
             id="no host",
         ),
-        pytest.param("redis1", dial(**BROKEN), NEITHER_ACCEPTS.removeprefix("redis1: "), id="who knows why"),
+        pytest.param("redis1", dial(**BROKEN), WHO_KNOWS.removeprefix("redis1: "), id="who knows why"),
         pytest.param(
             "redis1",
             dial(answer="silent", wire_answer="open"),
-            NEITHER_ACCEPTS.removeprefix("redis1: "),
+            WHO_KNOWS.removeprefix("redis1: "),
             id="nothing comes back",
         ),
     ],
@@ -164,6 +169,22 @@ def test_what_is_behind_a_tunnel_is_asked_before_its_keys_are_compared() -> None
         told("redis2", serve(answer="refused"), serve(bus=True), _1="00000000"),
     ]
     assert faults(hosts) == ["redis1: the tunnel to redis2:6379 is up, but the Redis behind it is down.", DOWN]
+
+
+@pytest.mark.parametrize("answer", ["closed", "silent"])
+def test_a_far_end_is_blamed_only_when_its_redis_is_known_to_answer(answer: str) -> None:
+    near = told("redis1", dial(answer=answer, wire_answer="open"))
+    assert faults([near, told("redis2", serve())]) == [NEITHER_ACCEPTS]
+    # It was not asked, or has told of something else only.
+    for others in ([], [told("redis2")], [told("redis2", serve(bus=True))], [told("redis3", serve(peer="redis3"))]):
+        assert faults([near, *others]) == [WHO_KNOWS]
+
+
+def test_keys_that_differ_are_told_though_the_redis_behind_is_not_known() -> None:
+    assert faults([told("redis1", dial(**BROKEN), _1="5f6ac1b0"), told("redis2", _1="0c0ffee0")]) == [
+        "redis1: the tunnel to redis2:6379 does not open: key 1 is another one here than on redis2. Run site.yml for"
+        " both."
+    ]
 
 
 def test_data_and_bus_are_told_apart() -> None:
@@ -195,7 +216,8 @@ def test_another_redis_of_that_host_is_not_asked() -> None:
 
 def test_a_near_end_of_that_host_tells_nothing_of_its_redis() -> None:
     back = dial(peer="redis1", wire="192.0.2.1:7379", **BROKEN)
-    assert faults([told("redis1", dial(**BROKEN)), told("redis2", serve(), back)]) == [
+    own = serve(peer="redis1", wire="192.0.2.1:7379")
+    assert faults([told("redis1", dial(**BROKEN), own), told("redis2", serve(), back)]) == [
         NEITHER_ACCEPTS,
         "redis2: the tunnel to redis1:6379 does not open, though 192.0.2.1:7379 listens: the two ends do not accept"
         " each other's key or certificate. Compare what they log, and run site.yml for both hosts.",

@@ -218,8 +218,20 @@ def fixture_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.fixture(name="journal")
+def fixture_journal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written to the host's journal."""
+    written: list[str] = []
+    monkeypatch.setattr(
+        AnsibleModule, "log", lambda _module, message, log_args=None: written.append(f"{message}{log_args}")
+    )
+    return written
+
+
 @pytest.fixture(name="run")
-def fixture_run(capsys: pytest.CaptureFixture[str], temporary: pathlib.Path, asked: list[str]) -> Run:
+def fixture_run(
+    capsys: pytest.CaptureFixture[str], temporary: pathlib.Path, asked: list[str], journal: list[str]
+) -> Run:
     """Run the module, with all that is good if nothing else is said, and look whether it lays anything open."""
 
     def run(check: bool = False, **options: t.Any) -> Result:
@@ -232,7 +244,8 @@ def fixture_run(capsys: pytest.CaptureFixture[str], temporary: pathlib.Path, ask
             tls_certificate_check.main()
         out, err = capsys.readouterr()
         assert [path for path in temporary.rglob("*") if not path.is_dir()] == []
-        assert [secret for secret in secrets if secret in out + err + "".join(asked)] == []
+        assert journal != []
+        assert [secret for secret in secrets if secret in out + err + "".join([*asked, *journal])] == []
         result: Result = json.loads(out)
         assert result["changed"] is False
         assert result.get("msg", "") == " ".join(result["problems"])
@@ -631,7 +644,7 @@ def test_a_key_with_a_passphrase(run: Run, monkeypatch: pytest.MonkeyPatch, kind
             "authorities", ROOT.pem.replace("\n", "\n  "), damaged("authorities", 1), id="an authority that is indented"
         ),
         pytest.param("certificate", "", NO_CERTIFICATE, id="no certificate"),
-        pytest.param("certificate", "certificate", NO_CERTIFICATE, id="other text as certificate"),
+        pytest.param("certificate", "trust me", NO_CERTIFICATE, id="other text as certificate"),
         pytest.param("certificate", GARBAGE, damaged("certificate", 1), id="garbage as certificate"),
         pytest.param(
             "certificate", ROOT.issue(*NAMES)[:-30], damaged("certificate", 1), id="a certificate without its end"
