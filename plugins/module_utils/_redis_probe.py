@@ -11,6 +11,7 @@ Every node is tried, whatever happened to the others, and every failure becomes 
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._probe_node import NodeProbe
@@ -30,6 +31,10 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._redis_slots impo
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_effective import CLUSTER, SENTINEL
 
 __all__ = ["Probe", "ProbeResult"]
+
+# A node leaves a replica out of CLUSTER SLOTS until it knows of its replication offset (cluster.c, isReplicaAvailable),
+# and it hears of that by gossip, within half of cluster-node-timeout, whose default is 15 s.
+SETTLING_SECONDS = 10
 
 
 class Probe(NodeProbe):
@@ -87,7 +92,7 @@ class Probe(NodeProbe):
 
     def _run_cluster(self) -> None:
         seeds = self.effective.seeds
-        answers = self.each(self._ask_seed, seeds)
+        answers = self._ask_until_settled(seeds)
         layouts = [(seed, answer) for seed, answer in zip(seeds, answers) if isinstance(answer, Layout)]
         silent = [(seed, answer) for seed, answer in zip(seeds, answers) if isinstance(answer, RedisProblem)]
         for seed, answer in zip(seeds, answers):
@@ -115,6 +120,16 @@ class Probe(NodeProbe):
             "the cluster does" if layouts else "",
             "join it to the cluster",
         )
+
+    def _ask_until_settled(self, seeds: t.Sequence[Address]) -> list[Layout | RedisProblem]:
+        """What each seed says, once those of one cluster say the same or have had time for it."""
+        until = time.monotonic() + SETTLING_SECONDS
+        while True:
+            answers = self.each(self._ask_seed, seeds)
+            layouts = [answer for answer in answers if isinstance(answer, Layout)]
+            if time.monotonic() >= until or not any(layout.is_unsettled_with(layouts[0]) for layout in layouts):
+                return answers
+            time.sleep(1)
 
     def _ask_seed(self, seed: Address) -> Layout | RedisProblem:
         try:

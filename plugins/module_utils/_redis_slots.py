@@ -62,6 +62,11 @@ class Layout:
     def roles(self) -> dict[str, tuple[str, tuple[tuple[int, int], ...]]]:
         return {member.node_id: (member.primary_id, member.ranges) for member in self.members}
 
+    def is_unsettled_with(self, other: Layout) -> bool:
+        """Whether both are of one cluster, which they have nodes of in common, and differ nevertheless."""
+        ours, theirs = self.roles(), other.roles()
+        return ours != theirs and not ours.keys().isdisjoint(theirs)
+
 
 def key_slot(key: str) -> int:
     """The slot of a key: CRC16 (XMODEM) of the key, or of what stands between its first braces."""
