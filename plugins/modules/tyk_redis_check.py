@@ -21,6 +21,8 @@ description:
   - With a Redis Cluster, the addresses that the cluster announces are followed to every primary and every replica, so
     that one seed, such as the configuration endpoint of a managed service, is enough. With Sentinel, every Sentinel is
     asked for the primary and its replicas.
+  - Seeds of one cluster that say different things, as they do in the first seconds after a replica has come back, have
+    10 seconds to agree.
   - On every primary a probe key is written and deleted; every replica is read.
   - On every node it is proved that the component's user may run each command that the component needs, and that it may
     not run FLUSHALL, KEYS, CONFIG and other commands that no component needs. For this the commands are queued in a
