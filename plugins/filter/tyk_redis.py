@@ -115,6 +115,15 @@ def _existing(names: t.Iterable[str], groups: t.Container[str]) -> list[str]:
     return [name for name in names if name in groups]
 
 
+def _tyk_hosts(groups: t.Mapping[str, t.Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(host for group in COMPONENT_GROUPS for host in groups.get(group) or ()))
+
+
+def _with_former_settings(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    # A host that nobody asked has no such fact, and may run with anything.
+    return [host for host in hosts if hostvars[host].get("tyk_unread_components") != []]
+
+
 def _components(group_names: t.Iterable[str]) -> list[str]:
     names = set(group_names)
     return [component for group, component in COMPONENT_GROUPS.items() if group in names]
@@ -182,6 +191,8 @@ class FilterModule:
             "redis_users": _redis_users,
             "components": _components,
             "existing": _existing,
+            "tyk_hosts": _tyk_hosts,
+            "with_former_settings": _with_former_settings,
             "acl_hash": sha256,
             "acl_users": acl_users,
             "acl_users_listed": are_listed,

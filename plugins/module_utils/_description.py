@@ -759,34 +759,53 @@ def _address(text: t.Any) -> str | None:
     return None if address.is_unspecified or "%" in str(address) else str(address)
 
 
+class _Purpose(t.NamedTuple):
+    """What a host's address is for, in the words of the refusals."""
+
+    use: str
+    wanted: str
+    relation: str
+    resolver: str
+
+
+_BOUND = _Purpose(
+    "bind and announce",
+    "an address that all Redis and Tyk hosts reach",
+    "by which other hosts reach it",
+    "Redis Cluster",
+)
+_ADMITTED = _Purpose(
+    "admit in the firewall",
+    "the address from which it connects to Redis",
+    "from which it connects to Redis",
+    "the firewall",
+)
+
+
 def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     """The IP address that the Redis instances of a host bind and announce.
 
     ``redis_address``, else ``ansible_host`` where that is an IP address, else the address of the default route.
     Names are refused, because CLUSTER MEET takes addresses only.
     """
-    address = _address_if_known(variables)
-    if address is not None:
-        return address
-    if variables.get("redis_address"):
-        raise DescriptionError(
-            f"{host}: redis_address is {variables['redis_address']!r}; give the IP address itself by which other hosts"
-            " reach it, Redis Cluster does not resolve names."
-        )
-    raise _unknown(host, variables, "bind and announce", "an address that all Redis and Tyk hosts reach")
+    return _address_for(host, variables, _BOUND)
 
 
 def client_address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     """The IP address from which a Tyk host connects, which is found as that of a Redis host is."""
+    return _address_for(host, variables, _ADMITTED)
+
+
+def _address_for(host: str, variables: t.Mapping[str, t.Any], purpose: _Purpose) -> str:
     address = _address_if_known(variables)
     if address is not None:
         return address
     if variables.get("redis_address"):
         raise DescriptionError(
-            f"{host}: redis_address is {variables['redis_address']!r}; give the IP address itself from which it"
-            " connects to Redis, the firewall does not resolve names."
+            f"{host}: redis_address is {variables['redis_address']!r}; give the IP address itself {purpose.relation},"
+            f" {purpose.resolver} does not resolve names."
         )
-    raise _unknown(host, variables, "admit in the firewall", "the address from which it connects to Redis")
+    raise _unknown(host, variables, purpose)
 
 
 def _address_if_known(variables: t.Mapping[str, t.Any]) -> str | None:
@@ -804,7 +823,7 @@ def _default_route(variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
     return (variables.get("ansible_facts") or {}).get("default_ipv4") or {}
 
 
-def _unknown(host: str, variables: t.Mapping[str, t.Any], purpose: str, wanted: str) -> DescriptionError:
+def _unknown(host: str, variables: t.Mapping[str, t.Any], purpose: _Purpose) -> DescriptionError:
     """Why nothing says where a host is: it depends on whether the host itself has been asked."""
     given = variables.get("ansible_host")
     named = f"its ansible_host is {given!r}, which is no IP address that others could connect to, and " if given else ""
@@ -813,8 +832,8 @@ def _unknown(host: str, variables: t.Mapping[str, t.Any], purpose: str, wanted: 
         "it has no default route for IPv4" if asked else "it was not asked, because it is down or --limit leaves it out"
     )
     return DescriptionError(
-        f"{host}: no IP address to {purpose} is known: {named}{why}. Set the host variable redis_address to {wanted}"
-        f"{'' if asked else ', or run when it is up and without --limit'}."
+        f"{host}: no IP address to {purpose.use} is known: {named}{why}. Set the host variable redis_address to"
+        f" {purpose.wanted}{'' if asked else ', or run when it is up and without --limit'}."
     )
 
 

@@ -22,6 +22,22 @@ Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 # The unit of each kind of tunnel, without its suffix, as the role tunnel names it.
 _UNITS = {"tyk-redis-spiped@": "spiped", "tyk-redis-tunnel": "tls_tunnel"}
+# The file that could not be read, and what to do. Without it the run would guess, and might tear down what is in use.
+_UNREAD = {
+    "redis.conf": (
+        "its unit is enabled, and its configuration {} cannot be read. Put it back, or set redis_config_dir to where it"
+        " is."
+    ),
+    "announced.conf": (
+        "its configuration includes {}, which cannot be read, so that nothing tells how the instance announces itself."
+        " Write into it what CONFIG GET tells of cluster-announce-ip, replica-announce-ip, tls-cluster and"
+        " tls-replication."
+    ),
+    "nodes.conf": (
+        "it runs, and {}, where it keeps whom it knows, cannot be read. CLUSTER SAVECONFIG makes the instance write it"
+        " anew."
+    ),
+}
 _NOT_AT_WORK = frozenset({"myself", "noaddr", "handshake", "fail", "fail?"})
 
 
@@ -29,19 +45,23 @@ class _Found(t.NamedTuple):
     """What was found on one host: how each instance announces itself, the members that they know, and tunnels."""
 
     ways: dict[int, str]
+    # The port and the path of what could not be read.
+    unread: list[tuple[int, str]]
     # Address and bus port: which port for clients the file has depends on the server's version.
     members: list[tuple[str, int]]
     tunnels: list[str]
 
 
 def _read(lines: t.Iterable[str]) -> _Found:
-    found = _Found({}, [], [])
+    found = _Found({}, [], [], [])
     port = 0
     for line in lines:
         words = line.replace('"', "").split()
         if line.startswith("instance "):
             port = int(words[1])
             found.ways[port] = "none"
+        elif line.startswith("unread "):
+            found.unread.append((port, line.removeprefix("unread ")))
         elif line.startswith("unit "):
             found.tunnels.append(_UNITS[words[1]])
         elif words[:2] == ["tls-cluster", "yes"]:
@@ -68,8 +88,8 @@ def refusals(hostvars: Hostvars, redis_hosts: t.Sequence[str], description: t.Ma
     Args:
         hostvars: the variables of all hosts, with ``tyk_redis_stands``, the result of a command whose ``stdout_lines``
             are for each instance that is enabled ``instance PORT``, the lines of its announced.conf with
-            ``cluster-announce-ip`` and ``tls-cluster``, and if it runs those of its nodes.conf; and at the end ``unit
-            NAME`` for each unit of a tunnel that there is.
+            ``cluster-announce-ip`` and ``tls-cluster``, and if it runs those of its nodes.conf; ``unread PATH`` for
+            a file that could not be read; and at the end ``unit NAME`` for each unit of a tunnel that there is.
         redis_hosts: the hosts with Redis, in the order of the inventory.
         description: what describe() returns, with its ``previous_encryption`` while the encryption changes.
     """
@@ -83,10 +103,22 @@ def refusals(hostvars: Hostvars, redis_hosts: t.Sequence[str], description: t.Ma
     stands = {
         host: _read((hostvars[host].get("tyk_redis_stands") or {}).get("stdout_lines") or []) for host in redis_hosts
     }
+    if unread := _unread(stands, guarded):
+        return unread
     if otherwise := _announced_otherwise(stands, description):
         return otherwise
     members = [member for host in stands for member in stands[host].members if guarded and member not in known]
     return [_stranger(member, description) for member in dict.fromkeys(members)]
+
+
+def _unread(stands: t.Mapping[str, _Found], guarded: bool) -> list[str]:
+    files = [(host, port, path) for host, found in stands.items() for port, path in found.unread]
+    return [
+        f"{host}:{port}: {_UNREAD[name].format(path)}"
+        for host, port, path in files
+        # Whom it knows is of no account where nobody can be cut off.
+        if (name := path.rpartition("/")[2]) != "nodes.conf" or guarded
+    ]
 
 
 def _announced_otherwise(stands: t.Mapping[str, _Found], description: t.Mapping[str, t.Any]) -> list[str]:

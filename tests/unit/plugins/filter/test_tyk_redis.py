@@ -222,3 +222,14 @@ def test_of_a_managed_redis_the_description_tells_the_limit() -> None:
 def test_pools_of_an_unknown_component_are_refused() -> None:
     with pytest.raises(AnsibleFilterError, match=r"^The component 'portal' is unknown; Tyk's are gateway, "):
         FILTERS["pool_remarks"]({}, {"portal": 1}, [])
+
+
+def test_a_host_with_several_components_is_named_once() -> None:
+    groups = {"tyk_pump": ["tyk1", "tyk3"], "redis": ["redis1"], "tyk_gateway": ["tyk2", "tyk1"], "tyk_mdcb": []}
+    assert FILTERS["tyk_hosts"](groups) == ["tyk2", "tyk1", "tyk3"]
+    assert FILTERS["tyk_hosts"]({"redis": ["redis1"]}) == []
+
+
+def test_a_host_that_was_not_asked_may_have_its_former_settings() -> None:
+    hostvars = {"well": {"tyk_unread_components": []}, "late": {"tyk_unread_components": ["gateway"]}, "silent": {}}
+    assert FILTERS["with_former_settings"](["well", "silent", "late"], hostvars) == ["silent", "late"]

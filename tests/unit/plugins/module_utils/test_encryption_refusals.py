@@ -125,6 +125,35 @@ def test_a_change_that_comes_from_elsewhere_is_refused() -> None:
     )
 
 
+UNREAD = {
+    "/etc/tyk-redis/6379/redis.conf": (
+        "its unit is enabled, and its configuration /etc/tyk-redis/6379/redis.conf cannot be read. Put it back, or set"
+        " redis_config_dir to where it is."
+    ),
+    "/etc/tyk-redis/6379/announced.conf": (
+        "its configuration includes /etc/tyk-redis/6379/announced.conf, which cannot be read, so that nothing tells how"
+        " the instance announces itself. Write into it what CONFIG GET tells of cluster-announce-ip,"
+        " replica-announce-ip, tls-cluster and tls-replication."
+    ),
+    "/var/lib/tyk-redis/6379/nodes.conf": (
+        "it runs, and /var/lib/tyk-redis/6379/nodes.conf, where it keeps whom it knows, cannot be read. CLUSTER"
+        " SAVECONFIG makes the instance write it anew."
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", UNREAD)
+def test_nothing_is_guessed_without_a_file(mode: str, path: str) -> None:
+    stands = {"redis1": standing("redis1", "none"), "redis2": ["instance 6379", f"unread {path}"]}
+    assert refused(stands, described(mode, firewall=True)) == [f"redis2:6379: {UNREAD[path]}"]
+
+
+def test_whom_an_instance_knows_is_of_no_account_where_nobody_is_cut_off() -> None:
+    stands = {"redis1": [*standing("redis1", "none"), "unread /var/lib/tyk-redis/6379/nodes.conf"]}
+    assert refused(stands, described("none")) == []
+
+
 STRANGER = (
     "A member of the cluster, with its bus at {}, works and is no instance of a host in the inventory. This run would"
     " cut it off by the {} before its slots could be moved: put its host back, with redis_leaving: true if it is to go,"
