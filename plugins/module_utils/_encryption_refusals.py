@@ -38,7 +38,8 @@ _UNREAD = {
         " anew."
     ),
 }
-_NOT_AT_WORK = frozenset({"myself", "noaddr", "handshake", "fail", "fail?"})
+_NO_MEMBER = frozenset({"noaddr", "handshake"})
+_NOT_AT_WORK = _NO_MEMBER | {"myself", "fail", "fail?"}
 
 
 class _Found(t.NamedTuple):
@@ -47,19 +48,25 @@ class _Found(t.NamedTuple):
     ways: dict[int, str]
     # The port and the path of what could not be read.
     unread: list[tuple[int, str]]
-    # Address and bus port: which port for clients the file has depends on the server's version.
-    members: list[tuple[str, int]]
+    # Address and bus port of the members that work, as the running instances know them: which port for clients the file
+    # has depends on the server's version.
+    working: list[tuple[str, int]]
+    # Those of all members, as the instances know them that are members themselves.
+    members: set[tuple[str, int]]
     tunnels: list[str]
 
 
 def _read(lines: t.Iterable[str]) -> _Found:
-    found = _Found({}, [], [], [])
-    port = 0
+    found = _Found({}, [], [], set(), [])
+    port, stopped = 0, False
+    known: dict[int, list[tuple[str, int]]] = {}
     for line in lines:
         words = line.replace('"', "").split()
         if line.startswith("instance "):
-            port = int(words[1])
+            port, stopped = int(words[1]), False
             found.ways[port] = "none"
+        elif line == "stopped":
+            stopped = True
         elif line.startswith("unread "):
             found.unread.append((port, line.removeprefix("unread ")))
         elif line.startswith("unit "):
@@ -69,9 +76,16 @@ def _read(lines: t.Iterable[str]) -> _Found:
         elif words[:1] == ["cluster-announce-ip"]:
             if _is_loopback(words[1]):
                 found.ways[port] = "tunnel"
-        elif len(words) >= 8 and not _NOT_AT_WORK & set(words[2].split(",")):
+        elif len(words) >= 8:
             address, _at, bus = words[1].partition(",")[0].partition("@")
-            found.members.append((address.rpartition(":")[0], int(bus)))
+            member, flags = (address.rpartition(":")[0], int(bus)), frozenset(words[2].split(","))
+            if not flags & _NO_MEMBER:
+                known.setdefault(port, []).append(member)
+            # What a stopped instance remembers may have changed since.
+            if not flags & _NOT_AT_WORK and not stopped:
+                found.working.append(member)
+    # An instance that knows itself only is in no cluster.
+    found.members.update(*(some for some in known.values() if len(some) > 1))
     return found
 
 
@@ -88,8 +102,9 @@ def refusals(hostvars: Hostvars, redis_hosts: t.Sequence[str], description: t.Ma
     Args:
         hostvars: the variables of all hosts, with ``tyk_redis_stands``, the result of a command whose ``stdout_lines``
             are for each instance that is enabled ``instance PORT``, the lines of its announced.conf with
-            ``cluster-announce-ip`` and ``tls-cluster``, and if it runs those of its nodes.conf; ``unread PATH`` for
-            a file that could not be read; and at the end ``unit NAME`` for each unit of a tunnel that there is.
+            ``cluster-announce-ip`` and ``tls-cluster``, ``stopped`` unless it runs, and the lines of its nodes.conf;
+            ``unread PATH`` for a file that could not be read; and at the end ``unit NAME`` for each unit of a tunnel
+            that there is.
         redis_hosts: the hosts with Redis, in the order of the inventory.
         description: what describe() returns, with its ``previous_encryption`` while the encryption changes.
     """
@@ -107,7 +122,7 @@ def refusals(hostvars: Hostvars, redis_hosts: t.Sequence[str], description: t.Ma
         return unread
     if otherwise := _announced_otherwise(stands, description):
         return otherwise
-    members = [member for host in stands for member in stands[host].members if guarded and member not in known]
+    members = [member for host in stands for member in stands[host].working if guarded and member not in known]
     return [_stranger(member, description) for member in dict.fromkeys(members)]
 
 
@@ -176,13 +191,16 @@ def without_way(
     tunnel = any(map(_encryption.is_tunnel, _encryption.phases(description)))
     if not tunnel and not description["firewall"]:
         return []
+    members: set[tuple[str, int]] = set()
+    for host in redis_hosts:
+        members |= _read((hostvars[host].get("tyk_redis_stands") or {}).get("stdout_lines") or []).members
+    # While the encryption changes, a member may be known in either way.
+    known: set[str] = set()
+    for mode in _encryption.phases(description):
+        both = instances_of(hostvars, redis_hosts, {**description, "encryption": mode, "remove": []})
+        known |= {one["name"] for some in both for one in some if (one["address"], one["bus_port"]) in members}
     staying, _leaving = instances_of(hostvars, redis_hosts, description)
-    new = False
-    for instance in staying:
-        found = hostvars[instance["host"]].get("tyk_redis_stands") or {}
-        if "stdout_lines" in found:
-            port = instance["bus_port"] - _encryption.BUS_PORT_OFFSET
-            new = new or port not in _read(found["stdout_lines"]).ways
+    new = any(one["name"] not in known for one in staying)
     # Only what listens has a firewall, and that of a new host is made with it.
     concerned = [*redis_hosts, *(tyk_hosts if tunnel else ())]
     return [host for host in dict.fromkeys(concerned) if new and not hostvars[host].get("tyk_redis_reaches")]

@@ -208,35 +208,80 @@ def test_members_that_are_about_to_leave_or_to_change_are_known(mode: str) -> No
 # --- who has no way yet ----------------------------------------------------------------------------------------------
 
 
-def lost(description: dict[str, t.Any], reached: t.Collection[str], **more: t.Any) -> list[str]:
-    stands: dict[str, list[str] | None] = {"redis1": standing("redis1", "spiped"), "redis2": []}
-    variables = hosts({**stands, **more.pop("stands", {})}, **more)
+BEHIND = {"redis1": "127.64.2.11", "redis2": "127.64.2.12"}
+
+
+def knowing(host: str, *others: str, flags: str = "slave") -> list[str]:
+    """An instance behind spiped that knows these instances besides itself."""
+    lines = (member(f"{BEHIND[other]}:6379@16379", flags, "b" * 40) for other in others)
+    return standing(host, "spiped", *lines)
+
+
+def lost(
+    description: dict[str, t.Any],
+    reached: t.Collection[str],
+    stands: t.Mapping[str, list[str] | None],
+    **more: t.Any,
+) -> list[str]:
+    variables = hosts(stands, **more)
     variables["gateway1"] = {}
     for host in reached:
         variables[host]["tyk_redis_reaches"] = True
     return without_way(variables, list(ADDRESSES), ["gateway1", "redis1"], description)
 
 
+EVERYONE = ["redis1", "redis2", "gateway1"]
+FORMED = {"redis1": knowing("redis1", "redis2"), "redis2": knowing("redis2", "redis1")}
+# Redis1 has two instances that know each other.
+ALONE = standing("redis1", "spiped", member("127.64.2.11:6380@16380", "slave", "b" * 40), ports=(6379, 6380))
+PORTS = {"redis1": {"redis_ports": [6379, 6380]}}
+
+
 def test_all_have_to_reach_a_new_instance() -> None:
-    everyone = ["redis1", "redis2", "gateway1"]
-    assert lost(described("spiped"), everyone) == []
-    assert lost(described("spiped"), ["redis2"]) == ["redis1", "gateway1"]
-    assert lost(described("spiped"), ["redis1", "redis2"]) == ["gateway1"]
+    stands = {"redis1": ALONE, "redis2": []}
+    assert lost(described("spiped"), EVERYONE, stands, **PORTS) == []
+    assert lost(described("spiped"), ["redis2"], stands, **PORTS) == ["redis1", "gateway1"]
+    assert lost(described("spiped"), ["redis1", "redis2"], stands, **PORTS) == ["gateway1"]
+
+
+def test_an_instance_that_runs_and_is_in_no_cluster_yet_is_new() -> None:
+    # As a run leaves it that was refused here.
+    stands = {"redis1": ALONE, "redis2": knowing("redis2")}
+    assert lost(described("spiped"), ["redis1", "redis2"], stands, **PORTS) == ["gateway1"]
+    assert lost(described("spiped"), ["redis1"], {"redis1": ALONE}, **PORTS) == ["redis2", "gateway1"]
+    met = {"redis1": [*ALONE, member("127.64.2.12:6379@16379", "handshake", "c" * 40)], "redis2": None}
+    assert lost(described("spiped"), ["redis1"], met, **PORTS) == ["redis2", "gateway1"]
 
 
 def test_only_redis_hosts_have_a_firewall() -> None:
-    assert lost(described("none", firewall=True), ["redis2"]) == ["redis1"]
-    assert lost(described("none"), []) == []
-    assert lost(described("tls"), []) == []
+    stands = {"redis1": standing("redis1", "none"), "redis2": standing("redis2", "none")}
+    assert lost(described("none", firewall=True), ["redis2"], stands) == ["redis1"]
+    assert lost(described("none"), [], stands) == []
+    assert lost(described("tls"), [], stands) == []
 
 
 def test_without_a_new_instance_nobody_has_to_be_reached() -> None:
-    both = {"redis2": standing("redis2", "spiped")}
-    assert lost(described("spiped"), [], stands=both) == []
-    assert lost(described("spiped"), [], stands=both, redis2={"redis_ports": [6379, 6380]}) == [
-        "redis1",
-        "redis2",
-        "gateway1",
-    ]
-    assert lost(described("spiped"), [], stands={"redis2": None}) == []
-    assert lost(described("spiped"), [], redis2={"redis_leaving": True}) == []
+    assert lost(described("spiped"), [], FORMED) == []
+    assert lost(described("spiped"), [], FORMED, redis2={"redis_ports": [6379, 6380]}) == EVERYONE
+    assert lost(described("spiped"), [], {"redis1": ALONE}, **PORTS, redis2={"redis_leaving": True}) == []
+
+
+@pytest.mark.parametrize("flags", ["slave", "master", "master,fail", "slave,fail?"])
+def test_one_that_knows_it_is_enough_for_a_member(flags: str) -> None:
+    stands = {"redis1": knowing("redis1", "redis2", flags=flags)}
+    assert lost(described("spiped"), [], stands) == []
+
+
+def test_what_a_stopped_instance_remembers_tells_members_and_strangers_not() -> None:
+    lines = knowing("redis1", "redis2")
+    stands = {"redis1": [lines[0], "stopped", *lines[1:]]}
+    assert lost(described("spiped"), [], stands) == []
+    stands["redis1"].append(member("127.64.2.13:6379@16379", "master", "d" * 40))
+    assert refused(stands, described("spiped")) == []
+
+
+@pytest.mark.parametrize(("encryption", "previous"), [("none", "spiped"), ("spiped", "none")])
+def test_while_the_encryption_changes_a_member_may_be_known_in_either_way(encryption: str, previous: str) -> None:
+    assert lost(described(encryption, previous), [], FORMED) == []
+    stands = {"redis1": standing("redis1", "none", member("192.0.2.12:6379@16379", "slave", "b" * 40))}
+    assert lost(described(encryption, previous), [], stands) == []
