@@ -31,6 +31,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     misspelt,
     redis_options,
     tunnels_of,
+    without_secrets,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption import clients_first
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._encryption_findings import findings
@@ -183,6 +184,7 @@ class FilterModule:
             "former_is_off": _refusing(former_is_off),
             "encryption_findings": findings,
             "encryption_refusals": _refusing(refusals),
+            "without_secrets": without_secrets,
             "without_way": _refusing(without_way),
             "unready_for_authority": unready,
             "misspelt": misspelt,

@@ -323,6 +323,10 @@ USER_KEYS: t.Mapping[str, _Key] = {
     "previous_password": _Key(_secret),
     "password_reference": _Key(_reference),
 }
+# Not for eyes: passwords, and where they are to be found.
+_SECRETS = frozenset(
+    name for keys in (KEYS, USER_KEYS) for name, key in keys.items() if key.check in (_secret, _reference)
+)
 _TLS_KEYS = tuple(name for name in _STORE_KEYS if name.startswith("tls_"))
 # What the collection makes certificates for, and what it makes of them.
 _AUTHORITY_KEYS = ("tls_certificates", "tls_authority", "tls_trusted_authorities", "tls_names")
@@ -444,6 +448,24 @@ def describe(given: t.Any) -> dict[str, t.Any]:
         using = {c for section, other in described["sections"].items() if other == name for c in SECTIONS[section]}
         _settle_made_elsewhere(f"tyk_redis.deployments.{name}", store, [c for c in COMPONENTS if c in using])
     return described
+
+
+def without_secrets(described: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What describe() returned, without passwords; of ``tunnel_keys`` only the numbers are left, in ascending order."""
+    public = _store_without_secrets(described)
+    public["deployments"] = {name: _store_without_secrets(one) for name, one in described["deployments"].items()}
+    if described["tunnel_keys"] is not None:
+        public["tunnel_keys"] = sorted(described["tunnel_keys"])
+    return public
+
+
+def _store_without_secrets(store: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    users = {component: _table_without_secrets(user) for component, user in store["users"].items()}
+    return {**_table_without_secrets(store), "users": users}
+
+
+def _table_without_secrets(table: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {name: value for name, value in table.items() if name not in _SECRETS}
 
 
 def _deployments(given: t.Mapping[t.Any, t.Any]) -> dict[str, dict[str, t.Any]]:

@@ -23,6 +23,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     endpoints_of,
     instances_of,
     misspelt,
+    without_secrets,
 )
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tyk_stores import redis_users, stores_of
 
@@ -892,6 +893,64 @@ def test_what_is_described_describes_itself(given: t.Any) -> None:
             if store and store.get("enabled", True):
                 assert store["addresses"] and store["password"]
                 assert not (store["cluster"] and store.get("sentinel_master"))
+
+
+def texts(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+@pytest.mark.parametrize("mode", ENCRYPTED)
+def test_nothing_but_the_secrets_is_left_out(mode: str) -> None:
+    described = describe({**OURS, **ENCRYPTED[mode], "remove": []})
+    public = without_secrets(described)
+    gone = {"password", "previous_password", "password_reference", "sentinel_password"}
+    gone |= {"admin_password", "admin_previous_password"}
+    apart = {"users", "deployments", "tunnel_keys"}
+    assert set(described) - set(public) == gone
+    assert {name: public[name] for name in set(public) - apart} == {
+        name: described[name] for name in set(described) - gone - apart
+    }
+    assert public["users"] == {"gateway": {"username": "door"}}
+    cache, whole = public["deployments"]["cache"], described["deployments"]["cache"]
+    assert cache == {name: whole[name] for name in set(whole) - gone}
+    assert public["tunnel_keys"] == ([1, 2] if mode == "spiped" else None)
+
+
+def test_of_a_managed_redis_no_secret_is_left_either() -> None:
+    public = without_secrets(describe(THEIRS))
+    assert public["users"] == {"pump": {"username": "pump"}}
+    assert public["addresses"] == THEIRS["addresses"]
+
+
+SECRET_WORDS = st.text("#", min_size=12, max_size=14)
+SECRET_TABLE = st.fixed_dictionaries({"password": SECRET_WORDS}, optional={"password_reference": st.just("env://#")})
+
+
+@given(
+    st.dictionaries(st.sampled_from(COMPONENTS), SECRET_TABLE),
+    st.fixed_dictionaries({"password": SECRET_WORDS}, optional={"sentinel_password": SECRET_WORDS}),
+    st.sampled_from([{1: "#" * 32}, {2: "#" * 33, 3: "#" * 34}]),
+    st.sampled_from(["none", "spiped"]),
+    st.booleans(),
+)
+def test_no_secret_comes_through(users: t.Any, store: t.Any, keys: t.Any, mode: str, rotates: bool) -> None:
+    previous = {"previous_password": "#" * 15} if rotates else {}
+    mine = {"password": "#" * 12, "admin_password": "#" * 13, "tunnel_keys": keys, "encryption": mode, **previous}
+    mine["users"] = {component: {**user, **previous} for component, user in users.items()}
+    # Deployments may have whatever name their users like.
+    elsewhere = {**CACHE, "mode": "sentinel", "sentinel_master": "m", "username": "u", **store}
+    elsewhere["users"] = {component: users[component] for component in users if component == "gateway"}
+    described = describe({**mine, "deployments": {"password": elsewhere}, "sections": {"cache_storage": "password"}})
+    public = without_secrets(described)
+    assert "password" in public["deployments"]
+    assert not any("#" in text for text in texts(public))
 
 
 # --- a Redis that others made ----------------------------------------------------------------------------------------

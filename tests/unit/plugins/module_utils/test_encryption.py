@@ -30,6 +30,7 @@ from ansible_collections.apiops.tyk_redis.plugins.module_utils._description impo
     loopback_address_of,
     redis_options,
     tunnels_of,
+    without_secrets,
 )
 
 LEAST = {"password": "only-for-this-test", "admin_password": "neither-is-this-one"}
@@ -55,6 +56,19 @@ HOSTVARS: Variables = {
     "gw2": {"redis_address": "2001:db8::9"},
 }
 REDIS = ["redis1", "redis2"]
+
+
+@pytest.mark.parametrize(("mode", "previous"), CHANGES)
+def test_what_hosts_do_follows_without_the_secrets(mode: str, previous: str | None) -> None:
+    whole = described(mode, previous, firewall=True)
+    public = without_secrets(whole)
+    for host in REDIS:
+        assert tunnels_of(HOSTVARS, host, REDIS, public) == tunnels_of(HOSTVARS, host, REDIS, whole)
+        assert redis_options(HOSTVARS, host, public) == redis_options(HOSTVARS, host, whole)
+        assert admitted(HOSTVARS, host, REDIS, ["gw1"], public) == admitted(HOSTVARS, host, REDIS, ["gw1"], whole)
+    assert instances_of(HOSTVARS, REDIS, public) == instances_of(HOSTVARS, REDIS, whole)
+    assert announced(HOSTVARS, REDIS, public) == announced(HOSTVARS, REDIS, whole)
+    assert dropped(HOSTVARS, REDIS, public) == dropped(HOSTVARS, REDIS, whole)
 
 
 def refused(call: t.Callable[[], t.Any]) -> str:
