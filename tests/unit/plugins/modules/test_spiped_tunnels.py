@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import typing as t
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,12 +24,21 @@ Result = dict[str, t.Any]
 NAMES = ("dial-redis2-6379", "dial-redis3-6379")
 
 
+def address(there: socket.socket) -> str:
+    return f"127.0.0.1:{there.getsockname()[1]}"
+
+
 class Host:
     """One whose near ends run with key 1, as systemd would tell."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self._capsys = folder, capsys
         self.ran: list[str] = []
+        # Where an end listens a while after systemd calls its unit started, if it ever does.
+        self.near = {name: socket.create_server(("127.0.0.1", 0)) for name in NAMES}
+        self.fails: str | None = None
+        # Those that did not listen when the next one was touched.
+        self.away: list[str] = []
         monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, command, **_options: self._ran(command))
         # Whatever those of this machine say.
         monkeypatch.setattr(spiped_tunnels, "is_stale", lambda *_arguments: False)
@@ -37,6 +47,16 @@ class Host:
         if command[1] == "show":
             return 0, "\n\n".join(["ActiveState=active\nUnitFileState=enabled"] * len(command[3:])), ""
         self.ran.append(" ".join(command[1:]))
+        name = command[-1].removeprefix("tyk-redis-spiped@").removesuffix(".service")
+        if command[1] == "restart":
+            self.away += [other for other in NAMES if not spiped_tunnels.listens(address(self.near[other]))]
+            endpoint = self.near[name].getsockname()
+            self.near[name].close()
+            self.near[name] = socket.socket()
+            self.near[name].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.near[name].bind(endpoint)
+            if name != self.fails:
+                threading.Timer(0.2, self.near[name].listen).start()
         return 0, "", ""
 
     def run(self, *ends: Result, check: bool = False) -> Result:
@@ -52,8 +72,13 @@ class Host:
 
 
 @pytest.fixture(name="host")
-def fixture_host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Host:
-    return Host(tmp_path, capsys, monkeypatch)
+def fixture_host(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> t.Iterator[Host]:
+    host = Host(tmp_path, capsys, monkeypatch)
+    yield host
+    for there in host.near.values():
+        there.close()
 
 
 @pytest.fixture(name="far")
@@ -71,16 +96,16 @@ def fixture_far() -> t.Iterator[t.Callable[[bool], str]]:
         yield make
 
 
-def end(name: str, target: str, key: int) -> Result:
+def end(host: Host, name: str, target: str, key: int) -> Result:
     return {
-        **{"name": name, "kind": "dial", "listen": "127.64.2.2:6379", "target": target, "key": key},
+        **{"name": name, "kind": "dial", "listen": address(host.near[name]), "target": target, "key": key},
         "peer": name.split("-")[1],
     }
 
 
 def turned(host: Host, far: t.Callable[[bool], str], name: str, before: bool, after: bool) -> tuple[Result, Result]:
     """An end as it is on the disk and as it shall be, whose targets listen or do not."""
-    old, new = end(name, far(before), 1), end(name, far(after), 2)
+    old, new = end(host, name, far(before), 1), end(host, name, far(after), 2)
     (host.folder / f"{name}.env").write_text(settings_of(old, str(host.folder)))
     return old, new
 
@@ -114,6 +139,31 @@ def test_a_host_that_is_down_stops_no_other(host: Host, far: t.Callable[[bool], 
     assert [step for step in result["plan"] if step.startswith("restart")] == [f"restart {name}" for name in NAMES]
     (warning,) = result["warnings"]
     assert f"redis2 does not listen at {dead['target']}, and neither where its near ends have led" in str(warning)
+
+
+def test_no_more_than_one_end_is_away_at_a_time(host: Host, far: t.Callable[[bool], str]) -> None:
+    ends = [turned(host, far, name, True, True)[1] for name in NAMES]
+    assert host.run(*ends)["changed"] is True
+    assert host.ran[1:] == [f"restart tyk-redis-spiped@{name}.service" for name in NAMES]
+    assert host.away == []
+    assert all(spiped_tunnels.listens(address(host.near[name])) for name in NAMES)
+
+
+def test_an_end_that_does_not_come_back_stops_the_others_from_going(
+    host: Host, far: t.Callable[[bool], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spiped_tunnels, "START_SECONDS", 0.0)
+    host.fails = NAMES[0]
+    ends = [turned(host, far, name, True, True)[1] for name in NAMES]
+    before = (host.folder / f"{NAMES[1]}.env").read_text()
+    unit = f"tyk-redis-spiped@{NAMES[0]}.service"
+    assert host.run(*ends)["msg"] == (
+        f"{unit} was started and does not listen at {ends[0]['listen']} after 0 s; 'journalctl -u {unit}' says why."
+        " What comes after it was left as it is: mend that, and run again."
+    )
+    assert host.ran == ["daemon-reload", f"restart {unit}"]
+    assert (host.folder / f"{NAMES[1]}.env").read_text() == before
+    assert spiped_tunnels.listens(address(host.near[NAMES[1]]))
 
 
 def test_check_mode_asks_nobody(host: Host, far: t.Callable[[bool], str]) -> None:
