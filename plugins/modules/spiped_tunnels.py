@@ -154,7 +154,8 @@ def observe(module: AnsibleModule, names: t.Sequence[str], folder: str) -> dict[
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 settings = file.read()
-        active = properties.get("ActiveState") in ("active", "activating", "reloading")
+        # One that is "activating" is started again and again by systemd: it is to be started, and waited for.
+        active = properties.get("ActiveState") in ("active", "reloading")
         found[name] = There(
             settings, active, properties.get("UnitFileState") == "enabled", active and is_stale(name, path, settings)
         )

@@ -34,6 +34,7 @@ class Host:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self._capsys = folder, capsys
         self.ran: list[str] = []
+        self.state = "active"
         # Where an end listens a while after systemd calls its unit started, if it ever does.
         self.near = {name: socket.create_server(("127.0.0.1", 0)) for name in NAMES}
         self.fails: str | None = None
@@ -45,10 +46,10 @@ class Host:
 
     def _ran(self, command: list[str]) -> tuple[int, str, str]:
         if command[1] == "show":
-            return 0, "\n\n".join(["ActiveState=active\nUnitFileState=enabled"] * len(command[3:])), ""
+            return 0, "\n\n".join([f"ActiveState={self.state}\nUnitFileState=enabled"] * len(command[3:])), ""
         self.ran.append(" ".join(command[1:]))
         name = command[-1].removeprefix("tyk-redis-spiped@").removesuffix(".service")
-        if command[1] == "restart":
+        if command[1] in ("start", "restart"):
             self.away += [other for other in NAMES if not spiped_tunnels.listens(address(self.near[other]))]
             endpoint = self.near[name].getsockname()
             self.near[name].close()
@@ -164,6 +165,20 @@ def test_an_end_that_does_not_come_back_stops_the_others_from_going(
     assert host.ran == ["daemon-reload", f"restart {unit}"]
     assert (host.folder / f"{NAMES[1]}.env").read_text() == before
     assert spiped_tunnels.listens(address(host.near[NAMES[1]]))
+
+
+def test_an_end_that_systemd_starts_again_and_again_does_not_run(
+    host: Host, far: t.Callable[[bool], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.state = "activating"
+    same = end(host, NAMES[0], far(True), 1)
+    (host.folder / f"{NAMES[0]}.env").write_text(settings_of(same, str(host.folder)))
+    unit = f"tyk-redis-spiped@{NAMES[0]}.service"
+    assert host.run(same)["plan"] == [f"start {NAMES[0]}"]
+    assert host.ran == ["daemon-reload", f"start {unit}"]
+    monkeypatch.setattr(spiped_tunnels, "START_SECONDS", 0.0)
+    host.fails = NAMES[0]
+    assert host.run(same)["msg"].startswith(f"{unit} was started and does not listen at {same['listen']}")
 
 
 def test_check_mode_asks_nobody(host: Host, far: t.Callable[[bool], str]) -> None:
