@@ -27,6 +27,8 @@ attributes:
     support: none
   idempotent:
     support: full
+requirements:
+  - the program C(ss)
 options:
   mode:
     description:
@@ -97,21 +99,18 @@ key_fingerprints:
 import concurrent.futures
 import hashlib
 import os
-import pwd
 import re
 import socket
 import typing as t
-from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._listeners import Listener, owners, who_listens
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._tunnel_faults import GOOD, unit_of
 
 # Beyond the 2 seconds that a near end of spiped gives its far end before it hangs up, and the 3 of HAProxy.
 BUS_SECONDS = 4.0
 WORKERS = 32
-# Whom the role tunnel runs every end as.
-USER = "tyk-redis-tunnel"
 
 
 def place_of(endpoint: str) -> tuple[str, int]:
@@ -150,59 +149,6 @@ def accepts(endpoint: str, timeout: float) -> str:
     return "open"
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Who listens: the numbers of the processes, which are not always told, and of their user."""
-
-    pids: tuple[int, ...]
-    uid: int
-
-
-def listeners(out: str) -> dict[str, list[Listener]]:
-    """Who listens at each address and port, as ``ss -Hltnpe`` prints it."""
-    found: dict[str, list[Listener]] = {}
-    for line in out.splitlines():
-        words = line.split()
-        if len(words) > 3:
-            # Nothing is printed for root.
-            uid = re.search(r"\buid:([0-9]+)", line)
-            pids = tuple(map(int, re.findall(r"pid=([0-9]+)", line)))
-            found.setdefault(words[3], []).append(Listener(pids, int(uid[1]) if uid else 0))
-    return found
-
-
-def owner_of(pid: int) -> str:
-    """The unit of a process, or its name when it has none."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
-            units = re.findall(r"/([^/\s]+\.service)(?:/|$)", file.read(), re.M)
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            name = file.read().strip()
-    except OSError:
-        return f"process {pid}"
-    return units[-1].replace("\\x2d", "-") if units else f"{name} (process {pid})"
-
-
-def user_of(uid: int, unit: str) -> str:
-    """The unit where its user listens, else that user: in a container root may not see the processes of others."""
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
-    return unit if name == USER else f"a process of the user {name}"
-
-
-def owners(end: t.Mapping[str, t.Any], listening: t.Mapping[str, list[Listener]], unit: str) -> str:
-    address, _colon, port = end["listen"].rpartition(":")
-    # Who listens at every address has this one too, unless somebody listens at it alone.
-    places = (end["listen"], f"{'[::]' if address.startswith('[') else '0.0.0.0'}:{port}", f"*:{port}")
-    names: list[str] = []
-    for one in next((listening[place] for place in places if place in listening), []):
-        names += map(owner_of, one.pids) if one.pids else [user_of(one.uid, unit)]
-    # HAProxy's former and present processes listen together.
-    return next((name for name in names if name != unit), names[0] if names else "")
-
-
 def look(
     end: t.Mapping[str, t.Any], mode: str, listening: t.Mapping[str, list[Listener]], timeout: float
 ) -> dict[str, t.Any]:
@@ -212,7 +158,7 @@ def look(
     return {
         **end,
         "unit": unit,
-        "owner": owners(end, listening, unit),
+        "owner": owners(end["listen"], listening, unit),
         "answer": answer,
         "wire_answer": accepts(end["wire"], timeout) if bad else "",
     }
@@ -238,8 +184,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    _code, out, _err = module.run_command(["ss", "-Hltnpe"], check_rc=True)
-    listening = listeners(out)
+    listening = who_listens(module)
     mode, timeout = module.params["mode"], float(module.params["timeout"])
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         ends = list(pool.map(lambda end: look(end, mode, listening, timeout), module.params["ends"]))

@@ -16,8 +16,9 @@ description:
   - An end that runs with older settings than those on the disk, for example because an earlier run was cut off, is
     restarted.
   - Ends are started and restarted one after the other, each when the one before listens, so that clients and members
-    of the cluster miss no more than one of them at a time. When one does not listen within 60 seconds, the module
-    fails and leaves those after it as they are.
+    of the cluster miss no more than one of them at a time. When one does not listen within 60 seconds, for example
+    because something else has its port, the module fails and leaves those after it as they are. It also fails when one
+    that should have run does not listen.
   - Before a near end that carries connections is turned to another target, that is connected to. When it does not
     listen, but the former one does, nothing is changed on this host. When neither listens, its host may be down; the
     end is turned over, with a warning.
@@ -32,6 +33,8 @@ attributes:
     support: full
   idempotent:
     support: full
+requirements:
+  - the program C(ss)
 options:
   ends:
     description:
@@ -119,6 +122,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils._listeners import owners, who_listens
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._spiped import (
     SUFFIX,
     UNIT,
@@ -189,19 +193,29 @@ def listening(targets: t.Iterable[str]) -> set[str]:
         return {target for target, answers in zip(asked, pool.map(listens, asked)) if answers}
 
 
-def await_listening(module: AnsibleModule, unit: str, endpoint: str) -> None:
-    """Wait for one end before the next one is touched, so that no more than one of them is away at a time."""
+def await_listening(module: AnsibleModule, ends: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Wait until each of the ends listens; somebody else who listens in its place does not count."""
     deadline = time.monotonic() + START_SECONDS
-    while not listens(endpoint):
+    while True:
+        now = who_listens(module)
+        missing = {}
+        for end in ends:
+            unit = UNIT.format(end["name"])
+            owner = owners(end["listen"], now, unit)
+            if owner != unit:
+                instead = f", where {owner} does" if owner else ""
+                missing[unit] = f"{unit} does not listen at {end['listen']}{instead}"
+        if not missing:
+            return
         if time.monotonic() > deadline:
             module.fail_json(
-                msg=f"{unit} was started and does not listen at {endpoint} after {START_SECONDS:.0f} s; 'journalctl -u"
-                f" {unit}' says why. What comes after it was left as it is: mend that, and run again."
+                msg=f"After {START_SECONDS:.0f} s {', '.join(missing.values())}. 'journalctl -u {next(iter(missing))}'"
+                " says why. Ends that come after it were left as they are: mend that, and run again."
             )
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
-def take(module: AnsibleModule, step: Step, folder: str, endpoints: t.Mapping[str, str]) -> None:
+def take(module: AnsibleModule, step: Step, folder: str, ends: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     path = os.path.join(folder, step.name + SUFFIX)
     unit = UNIT.format(step.name)
     if step.verb == "write":
@@ -219,7 +233,8 @@ def take(module: AnsibleModule, step: Step, folder: str, endpoints: t.Mapping[st
         return
     module.run_command(["systemctl", step.verb, unit], check_rc=True)
     if step.verb != "enable":
-        await_listening(module, unit, endpoints[step.name])
+        # Before the next one is touched, so that no more than one of them is away at a time.
+        await_listening(module, [end for end in ends if end["name"] == step.name])
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
@@ -242,9 +257,10 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     if not module.check_mode:
         if steps:
             module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-        endpoints = {end["name"]: end["listen"] for end in ends}
         for step in steps:
-            take(module, step, folder, endpoints)
+            take(module, step, folder, ends)
+        # One that systemd starts again and again looks as if it ran at the moments between.
+        await_listening(module, ends)
     wanted = {end["name"]: settings_of(end, folder) for end in ends}
     return {
         "changed": bool(steps),

@@ -17,6 +17,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.apiops.tyk_redis.plugins.module_utils import _listeners
 from ansible_collections.apiops.tyk_redis.plugins.module_utils._spiped import settings_of
 from ansible_collections.apiops.tyk_redis.plugins.modules import spiped_tunnels
 
@@ -41,24 +42,40 @@ class Host:
         # Those that did not listen when the next one was touched.
         self.away: list[str] = []
         monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, command, **_options: self._ran(command))
+        # The processes that listen have the numbers of the ends that they are, or another one.
+        self.processes = {name: number for number, name in enumerate(NAMES)}
+        units = {number: f"tyk-redis-spiped@{name}.service" for number, name in enumerate(NAMES)}
+        monkeypatch.setattr(_listeners, "owner_of", lambda number: units.get(number, "squatter.service"))
         # Whatever those of this machine say.
         monkeypatch.setattr(spiped_tunnels, "is_stale", lambda *_arguments: False)
 
+    def _listening(self) -> str:
+        return "".join(
+            f'LISTEN 0 128 {address(there)} 0.0.0.0:* users:(("spiped",pid={self.processes[name]},fd=3)) uid:998\n'
+            for name, there in self.near.items()
+            if there.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        )
+
     def _ran(self, command: list[str]) -> tuple[int, str, str]:
+        if command[0] == "ss":
+            return 0, self._listening(), ""
         if command[1] == "show":
             return 0, "\n\n".join([f"ActiveState={self.state}\nUnitFileState=enabled"] * len(command[3:])), ""
         self.ran.append(" ".join(command[1:]))
         name = command[-1].removeprefix("tyk-redis-spiped@").removesuffix(".service")
         if command[1] in ("start", "restart"):
-            self.away += [other for other in NAMES if not spiped_tunnels.listens(address(self.near[other]))]
-            endpoint = self.near[name].getsockname()
-            self.near[name].close()
-            self.near[name] = socket.socket()
-            self.near[name].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.near[name].bind(endpoint)
-            if name != self.fails:
-                threading.Timer(0.2, self.near[name].listen).start()
+            self.away += [other for other in NAMES if address(self.near[other]) not in self._listening()]
+            self._start(name)
         return 0, "", ""
+
+    def _start(self, name: str) -> None:
+        endpoint = self.near[name].getsockname()
+        self.near[name].close()
+        self.near[name] = socket.socket()
+        self.near[name].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.near[name].bind(endpoint)
+        if name != self.fails:
+            threading.Timer(0.2, self.near[name].listen).start()
 
     def run(self, *ends: Result, check: bool = False) -> Result:
         arguments = {
@@ -159,8 +176,8 @@ def test_an_end_that_does_not_come_back_stops_the_others_from_going(
     before = (host.folder / f"{NAMES[1]}.env").read_text()
     unit = f"tyk-redis-spiped@{NAMES[0]}.service"
     assert host.run(*ends)["msg"] == (
-        f"{unit} was started and does not listen at {ends[0]['listen']} after 0 s; 'journalctl -u {unit}' says why."
-        " What comes after it was left as it is: mend that, and run again."
+        f"After 0 s {unit} does not listen at {ends[0]['listen']}. 'journalctl -u {unit}' says why. Ends that come"
+        " after it were left as they are: mend that, and run again."
     )
     assert host.ran == ["daemon-reload", f"restart {unit}"]
     assert (host.folder / f"{NAMES[1]}.env").read_text() == before
@@ -176,9 +193,26 @@ def test_an_end_that_systemd_starts_again_and_again_does_not_run(
     unit = f"tyk-redis-spiped@{NAMES[0]}.service"
     assert host.run(same)["plan"] == [f"start {NAMES[0]}"]
     assert host.ran == ["daemon-reload", f"start {unit}"]
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "failed"])
+def test_an_end_whose_port_is_taken_does_not_run(
+    host: Host, far: t.Callable[[bool], str], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Also while systemd calls it active, which it does for a moment at each of the starts that fail."""
     monkeypatch.setattr(spiped_tunnels, "START_SECONDS", 0.0)
-    host.fails = NAMES[0]
-    assert host.run(same)["msg"].startswith(f"{unit} was started and does not listen at {same['listen']}")
+    host.state = state
+    host.processes[NAMES[1]] = 99
+    same = [end(host, name, far(True), 1) for name in NAMES]
+    for one in same:
+        (host.folder / f"{one['name']}.env").write_text(settings_of(one, str(host.folder)))
+    if state != "active":
+        monkeypatch.setattr(Host, "_start", lambda _host, _name: None)
+    unit = f"tyk-redis-spiped@{NAMES[1]}.service"
+    assert host.run(*same)["msg"] == (
+        f"After 0 s {unit} does not listen at {same[1]['listen']}, where squatter.service does. 'journalctl -u"
+        f" {unit}' says why. Ends that come after it were left as they are: mend that, and run again."
+    )
 
 
 def test_check_mode_asks_nobody(host: Host, far: t.Callable[[bool], str]) -> None:
