@@ -31,7 +31,9 @@ class HAProxy:
         self._config, self._log, self._unit = folder / "haproxy.cfg", folder / "log", folder / "unit"
         # What the role asks.
         tasks = yaml.safe_load((ROLE / "tasks" / "haproxy.yml").read_text(encoding="utf-8"))
-        (look,) = (task for task in tasks if task.get("register") == "__tunnel_unread")
+        (look,) = (
+            task for outer in tasks for task in outer.get("block", []) if task.get("register") == "__tunnel_unread"
+        )
         self._look = [self._here(word) for word in look["ansible.builtin.command"]["argv"]]
         (folder / "run").mkdir()
         (folder / "certificates").mkdir()
